@@ -1,0 +1,181 @@
+"""Rules across keys that need no catalog: each returns the problems it finds, with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, get_args
+
+from planner.spec.base import InferPrecision, Problem, TrainPrecision
+
+if TYPE_CHECKING:
+    from planner.spec.fleet import Horizon, Period
+    from planner.spec.workloads import InferWorkload, TrainWorkload
+
+SHARE_TOLERANCE = 1e-6
+"""Rounding that the shares of a traffic mix are allowed: thirds written with seven digits pass."""
+PIN_TWINS = ("precision", "kv_precision", "batch", "attention", "checkpointing", "sharding")
+"""Keys that both a workload and its pin have."""
+INFER_OFFLOAD = ("weights_cpu", "weights_disk", "kv_cpu")
+TRAIN_OFFLOAD = ("optimizer_cpu", "params_cpu")
+TRAIN_ONLY_PINS = ("micro_batch", "checkpointing", "sharding")
+
+
+def mix_problems(workload: InferWorkload) -> Iterator[Problem]:
+    """Exactly one description of the requests, and shares that add up."""
+    if workload.sequence is not None and workload.traffic:
+        yield ("traffic",), "given beside `sequence`; keep one of the two"
+    media = workload.images or workload.image or workload.audio
+    if workload.sequence is None and not workload.traffic and media is None:
+        yield (), "`sequence` is missing; give `sequence: {input: 1024, output: 256}` or a `traffic` mix"
+    total = sum(t.share for t in workload.traffic)
+    if workload.traffic and abs(total - 1) > SHARE_TOLERANCE:
+        yield ("traffic",), f"the shares add up to {total:g}, not 1"
+
+
+def infer_target_problems(workload: InferWorkload) -> Iterator[Problem]:
+    """Targets on tokens that no request has."""
+    targets = workload.targets
+    if targets.output_tokens_per_second is not None and workload.mix and not any(t.output for t in workload.mix):
+        yield ("targets", "output_tokens_per_second"), "no request has output tokens; ask requests_per_second"
+    if targets.tpot_ms is not None and workload.mix and all(t.output < 2 for t in workload.mix):
+        yield ("targets", "tpot_ms"), "no request has a second output token; ask ttft_ms alone"
+
+
+def train_target_problems(workload: TrainWorkload) -> Iterator[Problem]:
+    """Targets that say the same twice, or a deadline for nothing."""
+    targets = workload.targets
+    if targets.tokens is not None and targets.steps is not None:
+        yield ("targets", "steps"), "given beside `tokens`; keep one of the two"
+    if targets.deadline_hours is not None and targets.tokens is None and targets.steps is None:
+        yield ("targets", "deadline_hours"), "a deadline needs `tokens` or `steps` to be done by then"
+
+
+def infer_problems(workload: InferWorkload) -> Iterator[Problem]:
+    """Contradictions of an inference workload."""
+    yield from infer_target_problems(workload)
+    for key in TRAIN_ONLY_PINS:
+        if getattr(workload.pin, key) is not None:
+            yield ("pin", key), "belongs to mode: train; take it out"
+    yield from offload_problems(workload, TRAIN_OFFLOAD, INFER_OFFLOAD)
+    yield from expert_problems(workload)
+    pinned = workload.pin.precision
+    if pinned is not None and pinned not in get_args(InferPrecision):
+        yield ("pin", "precision"), f"{pinned} is a training precision; for mode: infer {pinned.partition('-')[0]}"
+    yield from twin_problems(workload)
+
+
+def train_problems(workload: TrainWorkload) -> Iterator[Problem]:
+    """Contradictions of a training workload."""
+    yield from train_target_problems(workload)
+    pin = workload.pin
+    if pin.kv_precision is not None:
+        yield ("pin", "kv_precision"), "belongs to mode: infer; training keeps no KV cache"
+    if pin.replicas is not None and pin.replicas > 1:
+        yield ("pin", "replicas"), f"training is one job, not {pin.replicas}; give data_parallel {pin.replicas}"
+    if pin.precision is not None and pin.precision not in get_args(TrainPrecision):
+        known = ", ".join(get_args(TrainPrecision))
+        yield ("pin", "precision"), f"{pin.precision} is not a training precision; one of {known}"
+    yield from offload_problems(workload, INFER_OFFLOAD, TRAIN_OFFLOAD)
+    yield from twin_problems(workload)
+    yield from expert_problems(workload)
+    yield from batch_problems(workload)
+
+
+def expert_problems(workload: InferWorkload | TrainWorkload) -> Iterator[Problem]:
+    """Expert parallel divides the GPUs that the other degrees give; it adds none."""
+    pin = workload.pin
+    if pin.expert_parallel is None or pin.tensor_parallel is None or pin.data_parallel is None:
+        return
+    if pin.gpus_per_replica % pin.expert_parallel:
+        yield (
+            ("pin", "expert_parallel"),
+            f"{pin.expert_parallel} does not divide the {pin.gpus_per_replica} GPUs of a replica "
+            "(tensor x pipeline x data x context parallel)",
+        )
+
+
+def batch_problems(workload: TrainWorkload) -> Iterator[Problem]:
+    """The micro batch of every data-parallel rank must fill the global batch evenly."""
+    micro, pinned = workload.batch.micro, workload.pin.micro_batch
+    if pinned is not None and micro not in ("auto", pinned):
+        yield ("pin", "micro_batch"), f"{pinned} contradicts batch.micro {micro}; keep one of the two"
+        return
+    sequences = workload.batch.global_
+    ranks = workload.pin.data_parallel or 1
+    each = pinned if pinned is not None else 1 if micro == "auto" else micro
+    if sequences % (each * ranks):
+        key = "data_parallel" if ranks > 1 else "micro_batch"
+        down, up = sequences // (each * ranks), -(-sequences // (each * ranks))
+        fitting = [str(n * each * ranks) for n in dict.fromkeys((down, up)) if n]
+        yield (
+            ("pin", key),
+            f"micro batch {each} x data_parallel {ranks} = {each * ranks} does not divide global {sequences}; "
+            f"nearest that it divides: {' or '.join(fitting)}",
+        )
+
+
+def lora_problems(workload: TrainWorkload) -> Iterator[Problem]:
+    """Adapters belong to lora and qlora."""
+    if workload.method == "full" and workload.lora is not None:
+        yield ("lora",), "given with method: full; write `method: lora` (or qlora), or take it out"
+    if workload.method != "full" and workload.lora is None:
+        yield ("lora",), f"method: {workload.method} needs adapters; leave `lora` out for the defaults"
+
+
+def offload_problems(
+    workload: InferWorkload | TrainWorkload, foreign: Iterable[str], own: Iterable[str]
+) -> Iterator[Problem]:
+    """Pinned offload shares that the mode does not have, or that `offload` forbids."""
+    shares = workload.pin.offload
+    if shares is None:
+        return
+    for key in foreign:
+        if getattr(shares, key) > 0:
+            yield ("pin", "offload", key), f"mode: {workload.mode} has no such thing; use {' or '.join(own)}"
+    if "offload" not in workload.model_fields_set or shares.is_none:
+        return
+    if workload.offload == "none":
+        yield ("pin", "offload"), "contradicts offload: none; take one of the two out"
+    elif workload.offload != "auto":
+        if not workload.offload.disk and shares.weights_disk > 0:
+            yield ("pin", "offload", "weights_disk"), "contradicts offload.disk: false; take one of the two out"
+        in_host = shares.weights_cpu + shares.kv_cpu + shares.optimizer_cpu + shares.params_cpu
+        if not workload.offload.cpu and in_host > 0:
+            yield ("pin", "offload"), "contradicts offload.cpu: false; take one of the two out"
+
+
+def twin_problems(workload: InferWorkload | TrainWorkload) -> Iterator[Problem]:
+    """A key that is both given and pinned must say the same."""
+    for key in PIN_TWINS:
+        pinned = getattr(workload.pin, key)
+        if pinned is None or key not in workload.model_fields_set:
+            continue
+        given = getattr(workload, key)
+        if key == "batch" and workload.mode == "train":
+            given = workload.batch.global_
+        allowed = given if isinstance(given, tuple) else (given,)
+        if "auto" not in allowed and pinned not in allowed:
+            yield ("pin", key), f"{pinned} contradicts {key}: {', '.join(map(str, allowed))}; keep one of the two"
+
+
+def name_problems(names: Iterable[tuple[int, str]]) -> Iterator[Problem]:
+    """Names of workloads (with their indices) that are taken already, compared without case."""
+    first: dict[str, int] = {}
+    for index, name in names:
+        taken = first.setdefault(name.casefold(), index)
+        if taken != index:
+            yield ("workloads", index, "name"), f"the name {name!r} is taken by workload {taken + 1}; names are unique"
+
+
+def period_problems(horizon: Horizon, periods: Iterable[Period]) -> Iterator[Problem]:
+    """Periods must lie inside the horizon."""
+    end = 0
+    for index, period in enumerate(periods):
+        end += period.months
+        if end > horizon.months:
+            yield (
+                ("periods", index, "months"),
+                f"the periods reach month {end}, the horizon ends at {horizon.months}; "
+                f"set horizon: {{months: {end}}} or shorten them",
+            )
+            return

@@ -1,0 +1,117 @@
+"""Files named by a spec: inside its folder, regular, small, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from planner.errors import InputError
+from planner.spec.load import load_spec, load_spec_text
+
+CONFIG = {"model_type": "llama", "hidden_size": 64, "_name_or_path": "someone/else"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for the spec, with a config beside it and one outside."""
+    inside = tmp_path / "specs"
+    (inside / "models").mkdir(parents=True)
+    (inside / "models" / "mine.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "outside.json").write_text(json.dumps(CONFIG))
+    return inside
+
+
+def spec_with(folder: Path, model: str) -> Path:
+    path = folder / "spec.yaml"
+    path.write_text(f"workloads:\n  - {{mode: infer, sequence: 8, model: {json.dumps(model)}}}\n")
+    return path
+
+
+def refusal(folder: Path, model: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load_spec(spec_with(folder, model))
+    (message,) = caught.value.messages
+    assert message.startswith(f"{folder / 'spec.yaml'}:2:39: ")
+    return message
+
+
+def test_a_config_in_the_folder_is_read_in_and_keeps_the_name_it_was_given(folder: Path) -> None:
+    workload = load_spec(spec_with(folder, "models/mine.json")).spec.workloads[0]
+    assert workload.model == {**CONFIG, "_name_or_path": "models/mine.json"}
+    assert (workload.name, workload.model_label) == ("mine-infer", "models/mine.json")
+
+
+def test_a_catalog_id_with_a_slash_is_not_a_path(folder: Path) -> None:
+    assert load_spec(spec_with(folder, "models/mine")).spec.workloads[0].model == "models/mine"
+
+
+@pytest.mark.parametrize("model", ["../outside.json", "models/../../outside.json", "./../outside.json"])
+def test_a_path_out_of_the_folder_is_refused(folder: Path, model: str) -> None:
+    assert "leads outside the spec's folder" in refusal(folder, model)
+
+
+def test_an_absolute_path_is_refused(folder: Path) -> None:
+    assert "is absolute; write the path from the spec's folder" in refusal(folder, "/etc/hostname.json")
+
+
+def test_a_link_out_of_the_folder_is_refused(folder: Path) -> None:
+    (folder / "link.json").symlink_to(folder.parent / "outside.json")
+    assert "leads outside the spec's folder" in refusal(folder, "link.json")
+
+
+def test_a_linked_folder_out_of_the_folder_is_refused(folder: Path) -> None:
+    (folder / "up").symlink_to(folder.parent)
+    assert "leads outside the spec's folder" in refusal(folder, "up/outside.json")
+
+
+def test_a_link_to_itself_is_refused(folder: Path) -> None:
+    (folder / "loop.json").symlink_to("loop.json")
+    message = refusal(folder, "loop.json")
+    assert "cannot be read" in message or "no such file" in message
+
+
+def test_an_include_root_lets_a_config_outside_in(folder: Path) -> None:
+    loaded = load_spec(spec_with(folder, "../outside.json"), include_root=folder.parent)
+    assert loaded.spec.workloads[0].model_label == "../outside.json"
+
+
+def test_a_missing_config_is_named(folder: Path) -> None:
+    assert "'models/your.json': there is no such file" in refusal(folder, "models/your.json")
+
+
+def test_a_pipe_is_not_read(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.json")
+    assert "is not a regular file" in refusal(folder, "pipe.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not the JSON of a config"),
+        ("[1]", "holds no mapping"),
+        ("{}", "holds no mapping"),
+        ('{"a": NaN}', "NaN is not a finite number"),
+        ('{"a": 1e400}', "1e400 is too large for a number"),
+        ('{"a": "\\ud800"}', "is not the JSON of a config"),
+        ("[" * 100_000, "is not the JSON of a config"),
+        (" " * 2_000_000, "has 2,000,000 bytes; at most 1,048,576"),
+    ],
+)
+def test_a_config_that_is_none_is_refused(folder: Path, content: str, message: str) -> None:
+    (folder / "bad.json").write_text(content)
+    assert message in refusal(folder, "bad.json")
+
+
+def test_text_from_nowhere_cannot_name_files() -> None:
+    with pytest.raises(InputError, match="this spec came from no folder"):
+        load_spec_text("workloads: [{model: a.json, mode: infer, sequence: 8}]")
+
+
+def test_a_logo_lies_in_the_folder_too(folder: Path) -> None:
+    path = folder / "spec.yaml"
+    path.write_text("report: {logo: ../logo.svg}\nworkloads: [{model: gpt2, mode: infer, sequence: 8}]\n")
+    with pytest.raises(InputError, match=r"1:16: report\.logo: '\.\./logo\.svg' leads outside"):
+        load_spec(path)
