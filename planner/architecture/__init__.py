@@ -1,0 +1,1 @@
+"""What is a model made of? Tensors and layers, derived from a catalog entry or a config.json."""

@@ -1,0 +1,1 @@
+"""How each family of Hugging Face `config.json` maps onto our architectures."""

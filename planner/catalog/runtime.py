@@ -1,0 +1,59 @@
+"""Device memory that no model asks for: driver reserve, CUDA context, library workspaces, NCCL buffers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from planner.catalog.types import Confidence
+from planner.resources import data_folder
+
+
+class PerArch(BaseModel):
+    """Bytes by architecture; `default` serves the architectures not named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by_arch: Mapping[str, int]
+    source: str
+    as_of: str
+    confidence: Confidence
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect(cls, raw: Mapping[str, object]) -> Mapping[str, object]:
+        about = {"source", "as_of", "confidence"}
+        return {
+            "by_arch": {k: v for k, v in raw.items() if k not in about},
+            **{k: v for k, v in raw.items() if k in about},
+        }
+
+    def of(self, arch: str) -> int:
+        """Bytes on one GPU of the architecture."""
+        return self.by_arch.get(arch, self.by_arch["default"])
+
+
+class RuntimeFacts(BaseModel):
+    """The file `catalogs/runtime.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    driver_reserve_bytes: PerArch
+    context_bytes: PerArch
+    cublas_workspace_bytes: PerArch
+    nccl_bytes: PerArch
+
+
+def load_runtime(path: Path) -> RuntimeFacts:
+    """The facts in one file."""
+    return RuntimeFacts.model_validate(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader))
+
+
+@functools.cache
+def runtime_facts() -> RuntimeFacts:
+    """The shipped facts."""
+    return load_runtime(data_folder("catalogs") / "runtime.yaml")

@@ -1,0 +1,293 @@
+"""From columns of one row to the estimate as a document: totals, intervals, cost, warnings and derivation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from planner.catalog.intervals import interval_facts, interval_of
+from planner.catalog.types import Gpu
+from planner.estimate.derive import infer_derivation, train_derivation
+from planner.estimate.document import (
+    ConfigValue,
+    CostDocument,
+    MemoryDocument,
+    PerformanceDocument,
+    WorkloadEstimate,
+)
+from planner.estimate.memory import usable_bytes
+from planner.estimate.types import (
+    PARTS,
+    Floats,
+    Hardware,
+    InferJob,
+    InferSpeed,
+    InferWays,
+    Ints,
+    Memory,
+    TrainJob,
+    TrainSpeed,
+    TrainWays,
+)
+from planner.units import MEGA, SECONDS_PER_HOUR
+
+FIGURES_OF_MEMORY = ("allocated_peak_bytes", "reserved_peak_bytes", "device_peak_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """Price of the configuration; None = nobody published one."""
+
+    usd_per_hour: float | None
+    """All replicas."""
+    basis: str | None
+    """Which price: offer, procurement, source and date."""
+    horizon_hours: float
+    power_kw: float | None
+    """All replicas with their share of the hosts, before PUE."""
+    kg_co2_per_month: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """What is estimated, where it sits, and who asks."""
+
+    name: str
+    engine: str
+    gpu: Gpu
+    host: str
+    replicas: int
+    warnings: tuple[str, ...]
+    kv_precision: str | None = None
+    target_tokens: float | None = None
+    """Training: tokens to be trained on."""
+
+
+def number(column: Floats | Ints) -> float:
+    """The only entry of a column of one row."""
+    return float(column.reshape(-1)[0])
+
+
+def known(value: float) -> float | None:
+    """None for a figure that does not apply."""
+    return value if math.isfinite(value) else None
+
+
+def memory_document(memory: Memory, hw: Hardware) -> MemoryDocument:
+    """Whole bytes; the parts are rounded so that they add up to the total."""
+    parts = {name: round(number(memory.parts[name])) for name in PARTS}
+    allocated = sum(v for k, v in parts.items() if k not in ("context", "fragmentation"))
+    return MemoryDocument(
+        per_gpu_bytes=parts,
+        allocated_peak_bytes=allocated,
+        reserved_peak_bytes=allocated + parts["fragmentation"],
+        device_peak_bytes=sum(parts.values()),
+        static_bytes=round(number(memory.static_bytes)),
+        usable_bytes=math.floor(number(usable_bytes(hw))),
+        host_bytes=round(number(memory.host_bytes)),
+        disk_bytes=round(number(memory.disk_bytes)),
+        max_batch=int(number(memory.max_batch)),
+        kv_cache_tokens=int(number(memory.kv_cache_tokens)),
+        phase=str(memory.phase.reshape(-1)[0]),
+    )
+
+
+def intervals(
+    kind: str, engine: str, memory: MemoryDocument, speeds: Mapping[str, float | None]
+) -> dict[str, tuple[float, float] | None]:
+    """90 % intervals: prediction times the factors recorded for the kind of workload."""
+    facts = interval_facts()
+    result: dict[str, tuple[float, float] | None] = {}
+    of_memory = interval_of(facts, figure="memory", kind=kind, engine=engine)
+    for name in FIGURES_OF_MEMORY:
+        value = getattr(memory, name)
+        result[name] = (math.floor(value * of_memory.low), math.ceil(value * of_memory.high))
+    for name, speed in speeds.items():
+        fact = interval_of(facts, figure="ttft" if name == "ttft_s" else "speed", kind=kind, engine=engine)
+        slow, fast = (fact.low, fact.high) if "per_second" in name else (1 / fact.high, 1 / fact.low)
+        result[name] = None if speed is None else (speed * slow, speed * fast)
+    return result
+
+
+def cost_document(money: Money, *, tokens_per_second: float | None, total_hours: float | None) -> CostDocument:
+    """Money per hour, per million generated tokens and in all."""
+    hourly = money.usd_per_hour
+    per_million = None
+    if hourly is not None and tokens_per_second:
+        per_million = hourly / (tokens_per_second * SECONDS_PER_HOUR) * MEGA
+    total = None if hourly is None or total_hours is None else hourly * total_hours
+    return CostDocument(
+        usd_per_hour=hourly, usd_per_million_output_tokens=per_million, usd_total=total, basis=money.basis
+    )
+
+
+def infer_estimate(
+    seat: Seat,
+    job: InferJob,
+    ways: InferWays,
+    hw: Hardware,
+    memory: Memory,
+    speed: InferSpeed,
+    money: Money,
+    *,
+    fits: bool,
+) -> WorkloadEstimate:
+    """The document of one inference configuration."""
+    n = seat.replicas
+    gpus = int(number(ways.gpus)) * n
+    held = memory_document(memory, hw)
+    total_rate = known(number(speed.tokens_per_second) * n)
+    out_rate = known(number(speed.output_tokens_per_second) * n) if job.output_tokens else None
+    figures = {
+        "tokens_per_second": total_rate,
+        "output_tokens_per_second": out_rate,
+        "requests_per_second": known(number(speed.requests_per_second) * n),
+        "ttft_s": known(number(speed.ttft_s)),
+        "tpot_s": known(number(speed.tpot_s)) if job.output_tokens > 1 else None,
+        "step_s": known(number(speed.step_s)),
+    }
+    return WorkloadEstimate(
+        name=seat.name,
+        mode="infer",
+        model=job.model.id,
+        engine=seat.engine,
+        gpu=seat.gpu.id,
+        gpu_name=seat.gpu.name,
+        gpus=gpus,
+        replicas=n,
+        host=seat.host,
+        fits=fits,
+        params_total=job.model.params_total,
+        params_active=job.model.params_active,
+        config=infer_config(seat, job, ways),
+        memory=held,
+        performance=PerformanceDocument(
+            output_tokens_per_second=out_rate,
+            tokens_per_second=total_rate,
+            tokens_per_second_per_gpu=None if total_rate is None else total_rate / gpus,
+            requests_per_second=figures["requests_per_second"],
+            ttft_s=figures["ttft_s"],
+            tpot_s=figures["tpot_s"],
+            prefill_s=known(number(speed.prefill_s)),
+            step_s=figures["step_s"],
+            mfu=known(number(speed.mfu)),
+            bound_by=str(speed.bound_by.reshape(-1)[0]),
+            seconds_by_cause={k: number(v) for k, v in speed.shares.items()},
+        ),
+        intervals=intervals("infer", seat.engine, held, figures),
+        cost=cost_document(money, tokens_per_second=out_rate, total_hours=money.horizon_hours),
+        power_kw=money.power_kw,
+        kg_co2_per_month=money.kg_co2_per_month,
+        warnings=seat.warnings,
+        derivation=infer_derivation(job, ways, held),
+    )
+
+
+def infer_config(seat: Seat, job: InferJob, ways: InferWays) -> dict[str, ConfigValue]:
+    """Every decision of the configuration, by the names of `pin`."""
+    return {
+        "precision": job.weights.id,
+        "kv_precision": seat.kv_precision or kv_name(job.kv_bits),
+        "attention": job.attention,
+        "tensor_parallel": int(number(ways.tensor_parallel)),
+        "pipeline_parallel": int(number(ways.pipeline_parallel)),
+        "data_parallel": int(number(ways.data_parallel)),
+        "expert_parallel": int(number(ways.expert_parallel)),
+        "context_parallel": int(number(ways.context_parallel)),
+        "batch": int(number(ways.batch)),
+        "input_tokens": job.input_tokens,
+        "output_tokens": job.output_tokens,
+        "offload": {
+            "weights_cpu": number(ways.weights_cpu),
+            "weights_disk": number(ways.weights_disk),
+            "kv_cpu": number(ways.kv_cpu),
+        },
+    }
+
+
+def kv_name(bits: float) -> str:
+    """The precision id of a cached value's bits."""
+    return {32.0: "fp32", 16.0: "bf16", 8.0: "fp8"}.get(bits, "int8")
+
+
+def train_estimate(
+    seat: Seat,
+    job: TrainJob,
+    ways: TrainWays,
+    hw: Hardware,
+    memory: Memory,
+    speed: TrainSpeed,
+    money: Money,
+    *,
+    fits: bool,
+) -> WorkloadEstimate:
+    """The document of one training configuration."""
+    gpus = int(number(ways.gpus)) * seat.replicas
+    held = memory_document(memory, hw)
+    rate = known(number(speed.tokens_per_second) * seat.replicas)
+    step = known(number(speed.step_s))
+    hours = None
+    if seat.target_tokens is not None and rate:
+        hours = seat.target_tokens / rate / SECONDS_PER_HOUR
+    kind = f"train_{job.method}"
+    return WorkloadEstimate(
+        name=seat.name,
+        mode="train",
+        model=job.model.id,
+        engine=seat.engine,
+        gpu=seat.gpu.id,
+        gpu_name=seat.gpu.name,
+        gpus=gpus,
+        replicas=seat.replicas,
+        host=seat.host,
+        fits=fits,
+        params_total=job.model.params_total,
+        params_active=job.model.params_active,
+        config=train_config(job, ways),
+        memory=held,
+        performance=PerformanceDocument(
+            output_tokens_per_second=None,
+            tokens_per_second=rate,
+            tokens_per_second_per_gpu=None if rate is None else rate / gpus,
+            requests_per_second=None,
+            ttft_s=None,
+            tpot_s=None,
+            step_s=step,
+            mfu=known(number(speed.mfu)),
+            bound_by=str(speed.bound_by.reshape(-1)[0]),
+            seconds_by_cause={k: number(v) for k, v in speed.shares.items()},
+        ),
+        intervals=intervals(kind, seat.engine, held, {"tokens_per_second": rate, "step_s": step}),
+        cost=cost_document(money, tokens_per_second=None, total_hours=hours),
+        power_kw=money.power_kw,
+        kg_co2_per_month=money.kg_co2_per_month,
+        warnings=seat.warnings,
+        derivation=train_derivation(job, ways, held),
+    )
+
+
+def train_config(job: TrainJob, ways: TrainWays) -> dict[str, ConfigValue]:
+    """Every decision of the configuration, by the names of `pin`."""
+    dp = int(number(ways.data_parallel))
+    micro = int(number(ways.micro_batch))
+    return {
+        "method": job.method,
+        "precision": job.precision,
+        "base_precision": job.base.id,
+        "optimizer": job.optimizer,
+        "checkpointing": job.checkpointing,
+        "sharding": job.sharding,
+        "attention": job.attention,
+        "tensor_parallel": int(number(ways.tensor_parallel)),
+        "pipeline_parallel": int(number(ways.pipeline_parallel)),
+        "data_parallel": dp,
+        "context_parallel": int(number(ways.context_parallel)),
+        "expert_parallel": int(number(ways.expert_parallel)),
+        "batch": job.global_batch,
+        "micro_batch": micro,
+        "accumulation": max(1, job.global_batch // (dp * micro)),
+        "sequence_tokens": job.sequence_tokens,
+        "lora_rank": job.lora.rank if job.lora else None,
+        "offload": {"optimizer_cpu": number(ways.optimizer_cpu), "params_cpu": number(ways.params_cpu)},
+    }

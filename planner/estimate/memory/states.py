@@ -1,0 +1,102 @@
+"""Training states: bytes a trainable parameter costs in weights, gradients and optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.architecture.types import Block, Model, Tensor
+from planner.estimate.types import LoraJob, TrainJob
+from planner.units import BITS_PER_BYTE
+
+FULL_BYTES = 4
+HALF_BYTES = 2
+BLOCKWISE_SCALE_BYTES = 4 / 256
+"""8-bit optimizer states keep one 32-bit maximum for every 256 values (bitsandbytes)."""
+STATES = {
+    "adamw": 2.0,
+    "adam": 2.0,
+    "adamw-8bit": 2.0,
+    "adamw-paged-8bit": 2.0,
+    "adafactor": 0.0,
+    "sgd": 0.0,
+    "sgd-momentum": 1.0,
+    "lion": 1.0,
+    "muon": 1.0,
+}
+"""Values kept for every parameter. Adafactor keeps a row and a column of each matrix, under 0.1 % of it. Muon keeps
+one momentum for hidden matrices; embeddings, head and norms stay with AdamW, which `state_bytes` adds."""
+EIGHT_BIT = frozenset({"adamw-8bit", "adamw-paged-8bit"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateBytes:
+    """Bytes of one trainable parameter."""
+
+    weight: float
+    gradient: float
+    optimizer: float
+    """Moments and, where the weights are 16-bit with 32-bit masters, the master copy."""
+    step_temporary: float
+    """Held only inside the optimizer step: the foreach implementation makes one parameter-sized copy."""
+
+    @property
+    def total(self) -> float:
+        return self.weight + self.gradient + self.optimizer
+
+
+def keeps_masters(job: TrainJob) -> bool:
+    """16-bit weights with a 32-bit copy in the optimizer (Megatron, DeepSpeed), instead of autocast."""
+    return job.precision.endswith("-mixed") and job.engine.options.get("autocast") == "none"
+
+
+def weight_bytes(job: TrainJob) -> int:
+    """Of a trained weight on the GPU."""
+    if job.precision in ("fp32", "tf32"):
+        return FULL_BYTES
+    if job.precision == "bf16" or keeps_masters(job):
+        return HALF_BYTES
+    return FULL_BYTES
+
+
+def state_bytes(job: TrainJob, *, moments: float | None = None) -> StateBytes:
+    """Of one parameter of a full fine-tuning or pre-training run, unsharded.
+
+    AdamW with 32-bit masters is 16 bytes in all under torch autocast (4 + 4 + 8), 18 in Megatron
+    (2 + 4 + 12: docs/dist_optimizer), 8 where everything is 16-bit (states take the parameter's type).
+    """
+    weight = weight_bytes(job)
+    gradient = FULL_BYTES if job.engine.options.get("gradient_dtype") == "fp32" and job.precision != "bf16" else weight
+    per_moment = HALF_BYTES if job.precision == "bf16" else FULL_BYTES
+    count = STATES[job.optimizer] if moments is None else moments
+    optimizer = count * (1 + BLOCKWISE_SCALE_BYTES if job.optimizer in EIGHT_BIT else per_moment)
+    master = FULL_BYTES if keeps_masters(job) else 0
+    foreach = job.engine.options.get("optimizer_step") == "foreach" and job.optimizer == "adamw"
+    return StateBytes(
+        weight=weight,
+        gradient=gradient,
+        optimizer=optimizer + master,
+        step_temporary=per_moment if foreach else 0.0,
+    )
+
+
+def adapter_state_bytes(lora: LoraJob) -> StateBytes:
+    """Of one adapter parameter under AdamW: 16 bytes in 32 bit (r64 minus r32 measured exactly), 8 in 16."""
+    size = lora.bits / BITS_PER_BYTE
+    return StateBytes(weight=size, gradient=size, optimizer=2 * size, step_temporary=size)
+
+
+def adapter_params(model: Model, lora: LoraJob) -> int:
+    """Parameters of all adapters: rank x (in + out) a matrix, and one more out-vector for DoRA."""
+    return sum(block.num_weight_copies * layer_adapter_params(block, lora) for block in model.blocks)
+
+
+def layer_adapter_params(block: Block, lora: LoraJob) -> int:
+    return sum(
+        tensor.count * (lora.rank * (tensor.in_features + tensor.out_features) + lora.dora * tensor.out_features)
+        for tensor in adapted(block, lora)
+    )
+
+
+def adapted(block: Block, lora: LoraJob) -> tuple[Tensor, ...]:
+    """The matrices of the block that carry adapters."""
+    return tuple(t for t in block.tensors if t.is_matrix and t.name in lora.targets)

@@ -1,0 +1,230 @@
+"""`plan estimate`: every workload of a spec exactly as pinned; what is left open takes the documented defaults.
+
+Defaults: tensor, pipeline, data, expert and context parallel 1; one replica; the first allowed precision,
+checkpointing and sharding that fit (best quality and least effort first); the largest batch that fits; no
+offload unless allowed; and, without a GPU, the cheapest catalog GPU that fits, named in a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from planner.catalog.hosts import Host, default_host, host_of_node, host_of_offer
+from planner.catalog.prices import PriceBook
+from planner.errors import ImpossibleError, InputError
+from planner.estimate.assemble import Money, Seat, infer_estimate, train_estimate
+from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
+from planner.estimate.hardware import hardware, unsupported
+from planner.estimate.request import Resolved, resolve_workload
+from planner.estimate.rows import InferRow, TrainRow, infer_row, train_row
+from planner.estimate.speed import infer_speed, train_speed
+from planner.estimate.types import TrainJob
+from planner.spec.types import InferWorkload, Spec, TrainWorkload
+from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH
+
+if TYPE_CHECKING:
+    from planner.catalog.load import Catalog
+
+
+def estimate_spec(spec: Spec, catalog: Catalog) -> EstimateDocument:
+    """Every workload of the spec; one that cannot be estimated carries its error and does not stop the others."""
+    return EstimateDocument(workloads=tuple(estimate_or_error(w, spec, catalog) for w in spec.workloads))
+
+
+def estimate_or_error(
+    workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog
+) -> WorkloadEstimate | FailedEstimate:
+    """The estimate, or why there is none."""
+    try:
+        return estimate_workload(workload, spec, catalog)
+    except (InputError, ImpossibleError) as error:
+        return FailedEstimate(name=workload.name, error=str(error))
+
+
+def estimate_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog) -> WorkloadEstimate:
+    """One workload as pinned.
+
+    Raises UnknownNameError for unknown names, ImpossibleError for a configuration that cannot run.
+    """
+    resolved = resolve_workload(workload, spec, catalog)
+    host = pinned_host(workload, catalog)
+    if host is not None:
+        return on_host(resolved, spec, host, catalog)
+    return cheapest_fit(everywhere(resolved, spec, catalog), workload.name)
+
+
+def everywhere(resolved: Resolved, spec: Spec, catalog: Catalog) -> tuple[WorkloadEstimate, ...]:
+    """The workload on every allowed GPU that can run it at all, one after another in catalog order."""
+    return tuple(fits_on(resolved, spec, catalog, allowed_gpus(spec, catalog)))
+
+
+def cheapest_fit(found: Sequence[WorkloadEstimate], name: str) -> WorkloadEstimate:
+    """The cheapest estimate that fits (unknown prices last), with a warning that says so.
+
+    Raises ImpossibleError where no GPU can run the workload at all.
+    """
+    if not found:
+        raise ImpossibleError(f"no GPU of the catalog that the spec allows runs {name} as asked")
+    best = min(found, key=lambda e: (not e.fits, e.cost.usd_per_hour is None, e.cost.usd_per_hour or 0.0, e.gpu))
+    chosen = f"no GPU is pinned: {best.gpu} is the cheapest on which it fits" if best.fits else "it fits no single GPU"
+    return best.model_copy(update={"warnings": (chosen, *best.warnings)})
+
+
+def allowed_gpus(spec: Spec, catalog: Catalog) -> Iterator[str]:
+    """Ids of the GPUs that the fleet allows; announced ones only where named."""
+    for gpu in catalog.gpus.values():
+        named = [g for g in spec.fleet.gpus if fnmatchcase(gpu.id.casefold(), g.casefold())]
+        if spec.fleet.gpus and not named:
+            continue
+        if gpu.announced_only and gpu.id not in spec.fleet.gpus:
+            continue
+        if not any(fnmatchcase(gpu.id.casefold(), g.casefold()) for g in spec.fleet.exclude_gpus):
+            yield gpu.id
+
+
+def fits_on(resolved: Resolved, spec: Spec, catalog: Catalog, gpus: Iterable[str]) -> list[WorkloadEstimate]:
+    """The workload on a default host of each GPU that can run it at all."""
+    found = []
+    for gpu in gpus:
+        host = default_host(catalog, gpu, resolved.workload.pin.gpus_per_replica)
+        try:
+            found.append(on_host(resolved, spec, host, catalog))
+        except ImpossibleError:
+            continue
+    return found
+
+
+def pinned_host(workload: InferWorkload | TrainWorkload, catalog: Catalog) -> Host | None:
+    """The machine that the pins name, or the default one for the pinned GPU; None where nothing is pinned."""
+    pin = workload.pin
+    host: Host | None = None
+    if pin.offer is not None:
+        host = host_of_offer(catalog, catalog.offer(pin.offer))
+    elif pin.node is not None:
+        host = host_of_node(catalog, catalog.node(pin.node))
+    if pin.gpu is None:
+        return host
+    gpu = catalog.gpu(pin.gpu)
+    if host is not None and host.gpu != gpu.id:
+        raise ImpossibleError(f"{host.id} holds {host.gpu}, not the pinned {gpu.id}")
+    return host or default_host(catalog, gpu.id, pin.gpus_per_replica)
+
+
+def on_host(resolved: Resolved, spec: Spec, host: Host, catalog: Catalog) -> WorkloadEstimate:
+    """The workload on one kind of host: the first open choice that fits, else the last.
+
+    Raises ImpossibleError where the GPU can run none of the choices, or the split needs a network it lacks.
+    """
+    check_reach(resolved.workload, host)
+    gpu = catalog.gpu(host.gpu)
+    row: InferRow | TrainRow | None = None
+    reasons: list[str] = []
+    jobs = resolved.infer_jobs() if isinstance(resolved.workload, InferWorkload) else resolved.train_jobs()
+    for job in jobs:
+        reason = unsupported(job, gpu, catalog, auto=resolved.precision_is_auto)
+        if reason is not None:
+            reasons.append(reason)
+            continue
+        hw = hardware(job, (host,), catalog)
+        if isinstance(resolved.workload, InferWorkload):
+            assert not isinstance(job, TrainJob)
+            row = infer_row(resolved.workload, job, hw)
+        else:
+            assert isinstance(job, TrainJob)
+            row = train_row(resolved.workload, job, hw, resolved.memory_headroom)
+        if row.fits:
+            break
+    if row is None:
+        raise ImpossibleError("; ".join(dict.fromkeys(reasons)))
+    return document(resolved, spec, host, row, catalog)
+
+
+def check_reach(workload: InferWorkload | TrainWorkload, host: Host) -> None:
+    """Several nodes need a network between them."""
+    gpus = workload.pin.gpus_per_replica
+    if gpus > host.num_gpus and host.network_bytes_per_second_per_gpu is None:
+        raise ImpossibleError(
+            f"{gpus} GPUs need more than one {host.id} ({host.num_gpus} GPUs), which has no known network; "
+            f"nearest: {host.num_gpus} GPUs"
+        )
+
+
+def document(
+    resolved: Resolved, spec: Spec, host: Host, row: InferRow | TrainRow, catalog: Catalog
+) -> WorkloadEstimate:
+    """The estimate of a chosen row."""
+    workload = resolved.workload
+    gpu = catalog.gpu(host.gpu)
+    replicas = workload.pin.replicas or 1
+    num_gpus = workload.pin.gpus_per_replica * replicas
+    money, warnings = price_of(spec, host, num_gpus, catalog, pinned_offer=workload.pin.offer is not None)
+    seat = Seat(
+        name=workload.name,
+        engine=resolved.engine.name,
+        gpu=gpu,
+        host=host.id,
+        replicas=replicas,
+        warnings=(*resolved.warnings, *host.assumptions, *format_warnings(row, gpu.arch), *warnings),
+        target_tokens=target_tokens(workload),
+    )
+    if isinstance(row, InferRow):
+        speed = infer_speed(row.job, row.ways, row.hw, kv_slots=row.memory.max_batch)
+        return infer_estimate(seat, row.job, row.ways, row.hw, row.memory, speed, money, fits=row.fits)
+    run_speed = train_speed(row.job, row.ways, row.hw)
+    return train_estimate(seat, row.job, row.ways, row.hw, row.memory, run_speed, money, fits=row.fits)
+
+
+def format_warnings(row: InferRow | TrainRow, arch: str) -> tuple[str, ...]:
+    """Formats that the GPU cannot compute natively run weight-only."""
+    if isinstance(row, InferRow) and row.hw.weight_only[0] and not row.job.weights.weight_only:
+        return (f"{row.job.weights.id} is weight-only on {arch}: less memory, no faster products",)
+    return ()
+
+
+def target_tokens(workload: InferWorkload | TrainWorkload) -> float | None:
+    """Tokens a training run is asked for."""
+    if not isinstance(workload, TrainWorkload):
+        return None
+    if workload.targets.tokens is not None:
+        return workload.targets.tokens
+    if workload.targets.steps is not None:
+        return float(workload.targets.steps * workload.effective_global_batch * workload.sequence)
+    return None
+
+
+def price_of(
+    spec: Spec, host: Host, num_gpus: int, catalog: Catalog, *, pinned_offer: bool
+) -> tuple[Money, tuple[str, ...]]:
+    """The cheapest known on-demand price, or that of the pinned offer; None with a warning where there is none."""
+    book = PriceBook(catalog)
+    hourly: float | None = None
+    basis: str | None = None
+    if pinned_offer:
+        offer = catalog.offer(host.id)
+        price = book.rental(offer, "on_demand")
+        if price is not None:
+            hourly = price.usd_per_hour * num_gpus / offer.num_gpus
+            basis = f"{offer.id} on demand, {price.source}, {price.as_of}"
+    else:
+        rental = book.cheapest_rental(host.gpu, num_gpus)
+        if rental is not None:
+            hourly = rental.usd_per_gpu_hour * num_gpus
+            basis = rental.text
+    warnings = () if hourly is not None else (f"no published rental price for {host.gpu}: cost figures are null",)
+    power_kw = None if host.power_kw is None else host.power_kw * num_gpus / host.num_gpus
+    region = catalog.region(spec.site.region)
+    carbon = spec.site.carbon_g_per_kwh if spec.site.carbon_g_per_kwh is not None else region.carbon_g_per_kwh
+    pue = spec.site.pue or region.pue
+    monthly = None
+    if power_kw is not None and carbon is not None and pue is not None:
+        monthly = power_kw * pue * HOURS_PER_MONTH * carbon / GRAMS_PER_KG
+    money = Money(
+        usd_per_hour=hourly,
+        basis=basis,
+        horizon_hours=spec.horizon.months * HOURS_PER_MONTH,
+        power_kw=power_kw,
+        kg_co2_per_month=monthly,
+    )
+    return money, warnings

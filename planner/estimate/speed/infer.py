@@ -1,0 +1,206 @@
+"""Speed of inference: one call, many ways to run one replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.estimate.memory.infer import batched_tokens, most_sequences
+from planner.estimate.speed.kernels import Kernels, shipped_kernels
+from planner.estimate.speed.offload import cache_time, weights_time
+from planner.estimate.speed.serving import Served, closed_loop, static_batch
+from planner.estimate.speed.setup import Setup, infer_setup
+from planner.estimate.speed.step import decode_step, decoder_blocks, prompt_time
+from planner.estimate.speed.times import Seconds, add, binding
+from planner.estimate.types import Floats, Hardware, InferJob, InferSpeed, InferWays
+from planner.estimate.work import cached_bytes_per_token, decode_flop, forward_work, layer_products, visible_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Mean lengths of a request."""
+
+    prompts: tuple[tuple[float, float], ...]
+    """(tokens, share) of the prompts."""
+    new_tokens: float
+    context: float
+    """Tokens cached at the average decode step."""
+
+
+def lengths_of(job: InferJob) -> Lengths:
+    """Means over the traffic; a token of a long answer counts as often as it is made."""
+    mix = job.traffic or ((job.input_tokens, job.output_tokens, 1.0),)
+    extra = job.image_tokens * job.num_images if job.traffic else 0
+    made = sum(o * share for _, o, share in mix)
+    starts_empty = job.model.task in ("seq2seq", "speech")
+    seen = sum(o * share * ((0 if starts_empty else i + extra) + o / 2.0) for i, o, share in mix)
+    return Lengths(
+        prompts=tuple((float(max(1, i + extra)), share) for i, _, share in mix),
+        new_tokens=made,
+        context=seen / made if made else 0.0,
+    )
+
+
+def infer_speed(
+    job: InferJob, ways: InferWays, hw: Hardware, *, kv_slots: Floats, kernels: Kernels | None = None
+) -> InferSpeed:
+    """Speed of one replica at `ways.batch` requests in flight, one entry per way.
+
+    `kv_slots` are the sequences of the replica that memory holds: a serving engine queues what is beyond, an engine
+    of fixed batches is taken at its word, and so is a way whose memory holds no sequence at all (that it does not fit
+    is the memory model's answer). Raises UnknownNameError
+    for an engine or architecture that `catalogs/kernels.yaml` does not have.
+    """
+    setup = infer_setup(job, ways, hw, kernels or shipped_kernels())
+    lengths = lengths_of(job)
+    num_ways = max(len(ways), len(hw), len(kv_slots))
+    ranks = ways.data_parallel * 1.0
+    clients = np.maximum(1.0, ways.batch / ranks)
+    running = clients
+    if setup.engine.continuous_batching:
+        room = np.where(kv_slots < 1.0, np.inf, np.floor(kv_slots / ranks))
+        running = np.minimum(clients, np.maximum(1.0, np.minimum(room, most_sequences(job, hw))))
+    stages = ways.pipeline_parallel * 1.0 if setup.engine.pipeline_overlap else np.ones(1)
+    groups = np.minimum(stages, running)
+    step = full_step(setup, ways, sequences=running / groups, context=lengths.context)
+    prefill, own = prompt_times(setup, ways, lengths, running=running)
+    engine = setup.engine
+    if engine.continuous_batching:
+        served = closed_loop(
+            clients=clients,
+            running=running,
+            prefill_s=prefill.total_s / groups + engine.request_overhead_s,
+            own_prefill_s=own.total_s + engine.request_overhead_s,
+            step_s=step.total_s,
+            new_tokens=lengths.new_tokens,
+            wait_share=engine.prefill_wait,
+        )
+    else:
+        served = static_batch(
+            batch=running,
+            prefill_s=prefill.total_s * running + engine.request_overhead_s,
+            step_s=step.total_s,
+            new_tokens=lengths.new_tokens,
+        )
+    return _speed(setup, ways, lengths, served, step, prefill, own, running, num_ways)
+
+
+def full_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: float) -> Seconds:
+    """Seconds of one decode step of one rank: GPU work, offloaded parts and the engine's own time."""
+    engine = setup.engine
+    hidden = 1.0 - setup.shared.async_hidden_share if setup.job.engine.flag("async_scheduling") else 1.0
+    busy = hidden * (engine.step_overhead_s + engine.sequence_overhead_s * sequences)
+    many = np.where(setup.tensor_parallel > 1, engine.tensor_step_overhead_s, 0.0)
+    column = np.full(1, context)
+    return add(
+        decode_step(setup, ways, sequences=sequences, context=column),
+        Seconds(overhead=busy + many),
+        weights_time(setup, ways, layer_bytes=layer_weight_bytes(setup), rows=sequences),
+        cache_time(setup, ways, cache_bytes=cache_bytes(setup, column) * sequences / setup.attention_split),
+    )
+
+
+def prompt_times(setup: Setup, ways: InferWays, lengths: Lengths, *, running: Floats) -> tuple[Seconds, Seconds]:
+    """Mean seconds of engine time of one prompt when prompts are packed into passes, and of a prompt alone."""
+    chunk = pass_tokens(setup)
+    layer_bytes = layer_weight_bytes(setup)
+    packed, alone = Seconds(), Seconds()
+    engine = setup.engine
+    stages = np.asarray(1.0 + engine.prompt_overlap * (ways.pipeline_parallel - 1.0), dtype=np.float64)
+    packed_stages: Floats = np.ones(1) if engine.continuous_batching else stages
+    for tokens, share in lengths.prompts:
+        together = np.maximum(1.0, np.minimum(running, np.floor(chunk / tokens)))
+        if not engine.continuous_batching:
+            together = running
+        passes = np.ceil(together * tokens / chunk)
+        rows = together * tokens / passes
+        several = add(
+            prompt_time(setup, ways, prompts=together, tokens=tokens, chunk=chunk, stages=packed_stages),
+            weights_time(setup, ways, layer_bytes=layer_bytes, rows=rows).times(passes),
+        )
+        packed += several.times(share / together)
+        passes = np.ceil(tokens / chunk)
+        single = add(
+            prompt_time(setup, ways, prompts=np.ones(1), tokens=tokens, chunk=chunk, stages=stages),
+            weights_time(setup, ways, layer_bytes=layer_bytes, rows=tokens / passes).times(passes),
+        )
+        alone += single.times(share)
+    return packed, alone
+
+
+def pass_tokens(setup: Setup) -> Floats:
+    """Prompt tokens of one forward pass at most: the engine's chunk, llama.cpp's micro-batch, else its default."""
+    engine = setup.job.engine
+    ubatch = engine.optional_number("ubatch")
+    if ubatch is not None:
+        return np.full(1, ubatch)
+    if engine.optional_number("max_num_batched_tokens") is not None:
+        return batched_tokens(setup.job, setup.hw)
+    return np.full(1, setup.engine.prefill_tokens)
+
+
+def layer_weight_bytes(setup: Setup) -> float:
+    """Bytes of the weights of all decoder layers, whole model."""
+    return float(
+        sum(
+            b.num_layers * p.weights * p.bytes_per_weight
+            for b in decoder_blocks(setup.job)
+            for p in layer_products(b, setup.job.weights)
+        )
+    )
+
+
+def cache_bytes(setup: Setup, context: Floats) -> Floats:
+    """Bytes of one sequence's cache at `context` tokens, all layers."""
+    total = np.zeros(1)
+    for block in decoder_blocks(setup.job):
+        if block.attention is not None:
+            per_token = cached_bytes_per_token(block.attention, setup.job.kv_bits)
+            total = total + block.num_layers * per_token * visible_tokens(block.attention, context)
+    return total
+
+
+def request_flop(setup: Setup, lengths: Lengths) -> float:
+    """Model FLOP of one request: its prompt and every token it makes."""
+    model = setup.job.model
+    prompts = sum(
+        share * forward_work(model, round(tokens), logits="last").total_flop for tokens, share in lengths.prompts
+    )
+    made = max(0.0, lengths.new_tokens - 1.0)
+    return prompts * setup.job.steps + made * float(decode_flop(model, np.full(1, lengths.context))[0])
+
+
+def _speed(
+    setup: Setup,
+    ways: InferWays,
+    lengths: Lengths,
+    served: Served,
+    step: Seconds,
+    prefill: Seconds,
+    own: Seconds,
+    running: Floats,
+    num_ways: int,
+) -> InferSpeed:
+    def column(values: Floats) -> Floats:
+        return np.broadcast_to(values, (num_ways,)).astype(np.float64)
+
+    rounds = max(0.0, lengths.new_tokens - 1.0)
+    cycle = add(step.times(rounds), prefill.times(running))
+    starved = np.broadcast_to(running < np.maximum(1.0, ways.batch / ways.data_parallel), (num_ways,))
+    rate = served.requests_per_second * ways.data_parallel
+    mean_prompt = sum(tokens * share for tokens, share in lengths.prompts)
+    flop_per_second = rate * request_flop(setup, lengths)
+    return InferSpeed(
+        ttft_s=column(served.ttft_s),
+        tpot_s=column(served.tpot_s),
+        prefill_s=column(own.total_s),
+        step_s=column(step.total_s if lengths.new_tokens else prefill.total_s * running),
+        requests_per_second=column(rate),
+        output_tokens_per_second=column(rate * lengths.new_tokens),
+        tokens_per_second=column(rate * (mean_prompt + lengths.new_tokens)),
+        mfu=column(flop_per_second / (ways.gpus * setup.narrow.flop_per_second)),
+        batch_running=column(running * ways.data_parallel),
+        bound_by=np.where(starved, "kv_space", binding(cycle, num_ways)),
+        shares=(step if lengths.new_tokens else prefill.times(running)).shares(num_ways),
+    )

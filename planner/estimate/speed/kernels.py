@@ -1,0 +1,394 @@
+"""Parameters of the operation models: the typed view of `catalogs/kernels.yaml`.
+
+One row holds the constants of one formula for one architecture (or for the GPUs its patterns name, which win) and one
+kind of arithmetic. `KernelColumns` spreads the rows over the ways of a call, one entry per way.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from planner.catalog.types import Confidence
+from planner.errors import UnknownNameError
+from planner.estimate.types import Engine, Floats, Hardware
+from planner.resources import data_folder
+
+Width = Literal["32", "16", "8", "4"]
+"""Bits of the numbers that a matrix product multiplies."""
+Cause = Literal["compute", "memory_bandwidth", "communication", "overhead", "host_link"]
+"""What a second of a step is spent on."""
+Positive = Annotated[float, Field(gt=0)]
+AtLeastZero = Annotated[float, Field(ge=0)]
+AtMostOne = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Row(BaseModel):
+    """One set of constants with its origin."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    arch: str
+    gpus: tuple[str, ...] = ()
+    """Patterns of GPU ids; empty = every GPU of the architecture that no other row names."""
+    source: str
+    as_of: str
+    confidence: Confidence
+
+
+class GemmRow(_Row):
+    """t = launch + (t_compute^p + t_memory^p)^(1/p)."""
+
+    width: Width
+    peak_share: AtMostOne
+    """Share of the peak that a large product reaches."""
+    bandwidth_share: AtMostOne
+    """Share of the memory bandwidth that a large matrix reaches."""
+    launch_s: Positive
+    sharpness: Positive
+    """Exponent of the soft maximum."""
+    half_depth: AtLeastZero
+    """Inner dimension at which half the compute rate is reached."""
+    half_bytes: AtLeastZero
+    """Bytes at which half the bandwidth is reached."""
+    short_sum_factor: Positive = 1.0
+    """Compute rate with 16-bit accumulation over that with 32-bit (2 on GeForce)."""
+
+
+class AttentionRow(_Row):
+    """Prefill: share / (1 + (half_length / s)^1.5) of the 16-bit peak. Decode: KV bytes at a share of bandwidth."""
+
+    prefill_share: AtMostOne
+    half_length: AtLeastZero
+    """Tokens of a sequence at which about half of `prefill_share` is reached."""
+    decode_share: AtMostOne
+    decode_half_bytes: AtLeastZero
+    decode_launch_s: AtLeastZero
+
+
+class LinkRow(_Row):
+    """Collectives over one kind of link: latency and share of the one-way link rate, by number of GPUs."""
+
+    kind: Literal["nvlink", "pcie", "pcie_no_p2p", "network"]
+    latency_s: Mapping[int, Positive]
+    rate_share: Mapping[int, AtMostOne]
+    one_shot_s: Positive | None = None
+    """Latency of a one-shot all-reduce kernel inside a graph; None = the engines have none for this link."""
+    one_shot_share: AtMostOne = 1.0
+
+
+class Shared(BaseModel):
+    """Constants that hold on every architecture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: str
+    as_of: str
+    confidence: Confidence
+    elementwise_bandwidth_share: AtMostOne
+    elementwise_hidden_tensors: Positive
+    """Tensors of hidden size that norms, residuals and rotary embeddings read or write in one layer."""
+    elementwise_inner_tensors: Positive
+    """Tensors of the MLP's inner size that the activation reads or writes."""
+    eager_attention_passes: Positive
+    """Reads and writes of the score matrix in unfused attention, forward."""
+    dequant_peak_share: AtMostOne
+    """Compute rate of a 16-bit product that expands its weights in the main loop."""
+    dequant_bandwidth_share: AtMostOne
+    """Bandwidth share of a separate expansion pass (bitsandbytes)."""
+    async_hidden_share: AtMostOne
+    """Share of an engine's time per step that asynchronous scheduling hides."""
+    recurrent_peak_share: AtMostOne
+    """Chunked scans of linear attention and state-space layers, of the 16-bit peak."""
+    expert_peak_share: AtMostOne
+    """Compute rate of grouped expert products against one dense product of the same size."""
+    expert_skew: AtMostOne
+    """Tokens that route like independent uniform ones, out of all: real routing repeats experts."""
+    pcie_share: AtMostOne
+    """Pinned copies between host and device."""
+    dram_share: AtMostOne
+    """Host memory bandwidth that CPU layers reach."""
+    disk_share: AtMostOne
+    network_hop_s: Positive
+    """Latency added by every doubling of the number of nodes."""
+    backward_attention_ratio: Positive
+    """Time of the attention backward pass over its forward pass."""
+    optimizer_bandwidth_share: AtMostOne
+    cpu_adam_s_per_param: Positive
+    data_share: AtLeastZero
+    """Data loading and logging, as a share of a training step."""
+    tensor_exposed: AtMostOne
+    """Share of tensor-parallel collectives that training does not hide."""
+    data_exposed: AtMostOne
+    """Share of data-parallel collectives that the backward pass does not hide."""
+    stage_exposed: AtMostOne
+    """Share of the hand-over between interleaved pipeline stages that computing does not hide."""
+
+
+class PowerShares(BaseModel):
+    """Share of its TDP that a GPU draws while it spends time on one cause."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: str
+    as_of: str
+    confidence: Confidence
+    by_cause: Mapping[Cause, AtMostOne]
+    idle: AtMostOne
+    host_load: AtMostOne
+    """Of the host's own maximum, while its GPUs work."""
+
+
+class EngineRow(BaseModel):
+    """What one engine adds to the kernels. An engine profile's `efficiency` may override single fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: str
+    as_of: str
+    confidence: Confidence
+    continuous_batching: bool = False
+    """Requests join and leave a running batch; otherwise a batch starts and ends together."""
+    fused_projections: bool = False
+    """q, k, v and gate, up are one product each."""
+    pipeline_overlap: bool = False
+    """Pipeline stages work at the same time on different groups of sequences."""
+    prompt_overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the further pipeline stages that work at the same time on the passes of one long prompt."""
+    captures_graphs: bool = False
+    """Decode steps are launched as one captured graph unless `enforce_eager` is set."""
+    repeats_kv: bool = False
+    """The cache is expanded to all query heads before use, except with flash attention."""
+    kv_copies: AtLeastZero = 0.0
+    """Passes over the cache a step beside reading it (2 where it grows by concatenation)."""
+    cpu_layers: bool = False
+    """Offloaded layers are computed by the CPU; otherwise their weights are streamed to the GPU."""
+    prefill_tokens: Positive = 8192
+    """Prompt tokens of one forward pass where no option says so."""
+    layer_overhead_s: AtLeastZero = 0.0
+    """GPU time of a layer that no operation model covers."""
+    layer_host_s: AtLeastZero = 0.0
+    """Launch time of one layer on the CPU: a layer never takes less."""
+    expert_host_s: AtLeastZero = 0.0
+    """Further launch time for every routed expert of a layer: engines that loop over all experts."""
+    layer_graph_s: AtLeastZero = 0.0
+    """The same when compiled or captured in a graph."""
+    step_overhead_s: AtLeastZero = 0.0
+    tensor_step_overhead_s: AtLeastZero = 0.0
+    """Further time of a step under tensor parallelism: processes that pass messages."""
+    sequence_overhead_s: AtLeastZero = 0.0
+    request_overhead_s: AtLeastZero = 0.0
+    peak_factor: Positive = 1.0
+    """On `peak_share` of matrix products."""
+    attention_factor: Positive = 1.0
+    """On `prefill_share` of attention."""
+    bandwidth_factor: Positive = 1.0
+    """On `bandwidth_share` of matrix products."""
+    sm_bytes_per_second: Positive | None = None
+    """Most that the matrix-vector kernels read for each multiprocessor; None = they keep up with any memory."""
+    short_sums: bool = False
+    """Products add up in 16 bit where that is faster."""
+    stage_overhead_s: AtLeastZero = 0.0
+    """Time of a pass for each further pipeline stage: devices that wait for each other through the host."""
+    prefill_wait: AtLeastZero = 0.0
+    """Share of the other slots' prefills that a new request waits for (0 = evenly spread arrivals, 1 = all at once)."""
+
+
+class TrainEngineRow(BaseModel):
+    """What one training engine adds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: str
+    as_of: str
+    confidence: Confidence
+    peak_factor: Positive = 1.0
+    """On `peak_share` of matrix products."""
+    attention_factor: Positive = 1.0
+    """On `prefill_share` of attention."""
+    fp8_factor: Positive = 1.0
+    """On `peak_share` of FP8 products, whose rows are of serving kernels that also quantise their input."""
+    layer_host_s: AtLeastZero
+    """Forward and backward launch time of one layer and micro-batch on the CPU."""
+    elementwise_passes: Positive
+    """Elementwise traffic of forward and backward over that of a fused forward."""
+    step_overhead_s: AtLeastZero = 0.0
+    adapter_host_factor: Positive = 1.0
+    """Launch time of a layer with adapters over that of one without."""
+    optimizer_passes: Positive = 1.0
+    """Traffic of the optimizer step over reading and writing every state once."""
+
+
+class Kernels(BaseModel):
+    """The file `catalogs/kernels.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shared: Shared
+    power: PowerShares
+    gemm: tuple[GemmRow, ...]
+    attention: tuple[AttentionRow, ...]
+    links: tuple[LinkRow, ...]
+    serving: Mapping[str, EngineRow]
+    training: Mapping[str, TrainEngineRow]
+
+
+def load_kernels(path: Path) -> Kernels:
+    """The parameters in one file."""
+    return Kernels.model_validate(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader))
+
+
+@functools.cache
+def shipped_kernels() -> Kernels:
+    """The parameters that come with the planner."""
+    return load_kernels(data_folder("catalogs") / "kernels.yaml")
+
+
+def serving_engine(kernels: Kernels, engine: Engine) -> EngineRow:
+    """The engine's row with its profile's `efficiency` laid over it. Raises UnknownNameError."""
+    if engine.name not in kernels.serving:
+        raise UnknownNameError("inference engine", engine.name, kernels.serving)
+    return _overlaid(kernels.serving[engine.name], engine.profile.efficiency)
+
+
+def training_engine(kernels: Kernels, engine: Engine) -> TrainEngineRow:
+    """The engine's row with its profile's `efficiency` laid over it. Raises UnknownNameError."""
+    if engine.name not in kernels.training:
+        raise UnknownNameError("training engine", engine.name, kernels.training)
+    return _overlaid(kernels.training[engine.name], engine.profile.efficiency)
+
+
+RowT = TypeVar("RowT", bound=_Row)
+EngineT = TypeVar("EngineT", EngineRow, TrainEngineRow)
+
+
+def _overlaid(row: EngineT, factors: Mapping[str, float]) -> EngineT:
+    known = {name: value for name, value in factors.items() if name in type(row).model_fields}
+    return type(row).model_validate(row.model_dump() | known)
+
+
+def row_for(rows: Sequence[RowT], *, arch: str, gpu: str) -> RowT:
+    """The row whose patterns name the GPU, else the one of its architecture. Raises UnknownNameError."""
+    named = [r for r in rows if any(fnmatch.fnmatchcase(gpu, pattern) for pattern in r.gpus)]
+    general = [r for r in rows if r.arch == arch and not r.gpus]
+    for row in (*named, *general):
+        return row
+    raise UnknownNameError("kernel parameters of architecture", arch, sorted({r.arch for r in rows}))
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """The distinct (architecture, GPU) pairs of a call and which one each way has."""
+
+    pairs: tuple[tuple[str, str], ...]
+    index: NDArray[np.intp]
+
+    def spread(self, values: Sequence[float]) -> Floats:
+        """One value per pair -> one per way."""
+        return np.asarray(values, dtype=np.float64)[self.index]
+
+
+def kinds_of(hw: Hardware) -> Kinds:
+    """Group the ways of a call by GPU."""
+    if len(hw.gpu) == 1:
+        return Kinds(((str(hw.arch[0]), str(hw.gpu[0])),), np.zeros(1, dtype=np.intp))
+    gpus, first, index = np.unique(hw.gpu, return_index=True, return_inverse=True)
+    archs = hw.arch[first] if len(hw.arch) > 1 else np.repeat(hw.arch, len(gpus))
+    return Kinds(tuple(zip(map(str, archs), map(str, gpus), strict=True)), index.reshape(-1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GemmColumns:
+    """`GemmRow` spread over the ways, with the rates of the hardware."""
+
+    flop_per_second: Floats
+    """Peak of this width, without any share."""
+    bytes_per_second: Floats
+    reached_bytes_per_second: Floats
+    """What reading a large matrix reaches."""
+    num_sms: Floats
+    peak_share: Floats
+    """Of the peak, for a large product; above 1 only with 16-bit accumulation."""
+    launch_s: Floats
+    sharpness: Floats
+    half_depth: Floats
+    half_bytes: Floats
+    operand_bytes: Floats
+    """Bytes of one activation value read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionColumns:
+    """`AttentionRow` spread over the ways, with the rates of the hardware."""
+
+    flop_per_second: Floats
+    bytes_per_second: Floats
+    prefill_share: Floats
+    half_length: Floats
+    decode_share: Floats
+    decode_half_bytes: Floats
+    decode_launch_s: Floats
+
+
+def gemm_columns(
+    kernels: Kernels, hw: Hardware, kinds: Kinds, *, width: Width, peak: Floats, engine: EngineRow | TrainEngineRow
+) -> GemmColumns:
+    """Product parameters of one width as the engine's kernels reach them."""
+    rows = [_gemm_row(kernels, arch, gpu, width) for arch, gpu in kinds.pairs]
+    reached = hw.hbm_bytes_per_second * kinds.spread([r.bandwidth_share for r in rows])
+    short_sums = False
+    if isinstance(engine, EngineRow):
+        short_sums = engine.short_sums
+        reached = reached * engine.bandwidth_factor
+        if engine.sm_bytes_per_second is not None:
+            most = np.where(hw.sm_count > 0, hw.sm_count * engine.sm_bytes_per_second, np.inf)
+            reached = np.minimum(reached, most)
+    factor = engine.peak_factor
+    if isinstance(engine, TrainEngineRow) and width == "8":
+        factor *= engine.fp8_factor
+    shares = [r.peak_share * factor * (r.short_sum_factor if short_sums else 1.0) for r in rows]
+    return GemmColumns(
+        flop_per_second=peak,
+        bytes_per_second=hw.hbm_bytes_per_second,
+        reached_bytes_per_second=reached,
+        num_sms=hw.sm_count,
+        peak_share=kinds.spread(shares),
+        launch_s=kinds.spread([r.launch_s for r in rows]),
+        sharpness=kinds.spread([r.sharpness for r in rows]),
+        half_depth=kinds.spread([r.half_depth for r in rows]),
+        half_bytes=kinds.spread([r.half_bytes for r in rows]),
+        operand_bytes=np.full(1, {"32": 4.0, "16": 2.0, "8": 1.0, "4": 0.5625}[width]),
+    )
+
+
+def _gemm_row(kernels: Kernels, arch: str, gpu: str, width: Width) -> GemmRow:
+    """The row of this width; where the architecture cannot multiply in it, the 16-bit row (weights are expanded)."""
+    own = [r for r in kernels.gemm if r.width == width]
+    if not any(r.arch == arch for r in own):
+        own = [r for r in kernels.gemm if r.width == "16"]
+    return row_for(own, arch=arch, gpu=gpu)
+
+
+def attention_columns(
+    kernels: Kernels, hw: Hardware, kinds: Kinds, engine: EngineRow | TrainEngineRow
+) -> AttentionColumns:
+    """Attention parameters of the hardware as the engine's kernels reach them."""
+    rows = [row_for(kernels.attention, arch=arch, gpu=gpu) for arch, gpu in kinds.pairs]
+    return AttentionColumns(
+        flop_per_second=hw.peak16_flop_per_second,
+        bytes_per_second=hw.hbm_bytes_per_second,
+        prefill_share=kinds.spread([min(1.0, r.prefill_share * engine.attention_factor) for r in rows]),
+        half_length=kinds.spread([r.half_length for r in rows]),
+        decode_share=kinds.spread([r.decode_share for r in rows]),
+        decode_half_bytes=kinds.spread([r.decode_half_bytes for r in rows]),
+        decode_launch_s=kinds.spread([r.decode_launch_s for r in rows]),
+    )

@@ -1,0 +1,68 @@
+"""Throughput and latency of one replica from the times of a decode step and a prefill.
+
+Closed loop: C clients, each sends its next request when the last is answered. Little's law ties the three figures
+together, so `C x output = rate x (ttft + (output - 1) x tpot)` holds exactly. All arguments are of one data-parallel
+rank, one entry per way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.estimate.types import Floats
+
+MOST_LOAD = 0.95
+"""Share of engine time in prefill at which the queueing formula is cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Means over requests of one rank."""
+
+    requests_per_second: Floats
+    ttft_s: Floats
+    tpot_s: Floats
+    """Not a number where a request makes fewer than two tokens."""
+
+
+def closed_loop(
+    *,
+    clients: Floats,
+    running: Floats,
+    prefill_s: Floats,
+    own_prefill_s: Floats,
+    step_s: Floats,
+    new_tokens: float,
+    wait_share: float,
+) -> Served:
+    """Continuous batching with `running` of `clients` requests in the batch.
+
+    The engine spends `prefill_s` on each request (its share of a packed prefill) and one `step_s` on every round of
+    decode tokens. Before its first token a request waits for its own prefill (`own_prefill_s`), for the step that runs
+    when it comes and the prompts before it (evenly spread arrivals: M/D/1 at the share of time spent in prefill), and
+    for `wait_share` of all others' prefills, because equal lengths make requests end and start together. The rest of
+    the others' prefills lies between its tokens. Beyond the batch it queues.
+    """
+    rounds = max(0.0, new_tokens - 1.0)
+    cycle = running * prefill_s + rounds * step_s
+    residence = np.maximum(cycle, own_prefill_s + rounds * step_s)
+    rate = running / residence
+    others = residence - rounds * step_s - own_prefill_s
+    load = np.minimum(rate * prefill_s, MOST_LOAD)
+    spread_out = np.where(running > 1, load / (2.0 * (1.0 - load)) * prefill_s + 0.5 * step_s, 0.0)
+    waiting = np.minimum(spread_out + wait_share * others, others)
+    queue = (clients - running) / rate
+    first = own_prefill_s + waiting + queue
+    if rounds == 0:
+        return Served(requests_per_second=rate, ttft_s=residence + queue, tpot_s=np.full_like(rate, np.nan))
+    return Served(requests_per_second=rate, ttft_s=first, tpot_s=step_s + (others - waiting) / rounds)
+
+
+def static_batch(*, batch: Floats, prefill_s: Floats, step_s: Floats, new_tokens: float) -> Served:
+    """One batch at a time: all prompts first, then all answers token by token, then the next batch."""
+    rounds = max(0.0, new_tokens - 1.0)
+    rate = batch / (prefill_s + rounds * step_s)
+    tpot = step_s if rounds else np.full_like(step_s, np.nan)
+    return Served(requests_per_second=rate, ttft_s=prefill_s + 0.0 * rate, tpot_s=tpot + 0.0 * rate)

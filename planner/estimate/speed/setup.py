@@ -1,0 +1,136 @@
+"""What one inference call knows before any length or batch: parameters, groups and products, one entry per way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from planner.architecture.types import Block
+from planner.estimate.speed.collectives import Group, group_of
+from planner.estimate.speed.kernels import (
+    AttentionColumns,
+    EngineRow,
+    GemmColumns,
+    Kernels,
+    Shared,
+    Width,
+    attention_columns,
+    gemm_columns,
+    kinds_of,
+    serving_engine,
+)
+from planner.estimate.types import Bools, Floats, Hardware, InferJob, InferWays
+from planner.estimate.work import Product, layer_products
+
+WIDTHS: Mapping[str, Width] = {
+    "fp32": "32", "tf32": "32", "fp16": "16", "bf16": "16", "fp8": "8", "int8": "8", "fp4": "4",
+}  # fmt: skip
+"""Bits of the numbers multiplied, by what a precision format computes in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything about one call but lengths and batch."""
+
+    job: InferJob
+    hw: Hardware
+    shared: Shared
+    engine: EngineRow
+    narrow: GemmColumns
+    """Products of quantised matrices: in the format's own width where the GPU computes it, else in 16 bit."""
+    wide: GemmColumns
+    """Products of what stays unquantised."""
+    expands: Bools
+    """Quantised weights are expanded to 16 bit before the product."""
+    attention: AttentionColumns
+    products: Mapping[str, tuple[Product, ...]]
+    """By block name."""
+    tensor_parallel: Floats
+    attention_split: Floats
+    """GPUs that share the heads: the tensor-parallel group, or one under attention data parallelism."""
+    row_share: Floats
+    """Share of a rank's tokens whose attention one GPU computes."""
+    expert_ranks: Floats
+    expert_split: Floats
+    token_ranks: Floats
+    """Data-parallel ranks whose tokens meet in one expert-parallel group."""
+    tensor_group: Group
+    expert_group: Group
+    pipeline_group: Group
+
+    @property
+    def value_bytes(self) -> float:
+        """Bytes of one activation value."""
+        return 4.0 if WIDTHS[self.job.weights.compute] == "32" else 2.0
+
+    @property
+    def is_captured(self) -> bool:
+        """Layers are launched by a captured or compiled graph."""
+        options = self.job.engine
+        return (self.engine.captures_graphs or options.flag("compile")) and not options.flag("enforce_eager")
+
+
+def infer_setup(job: InferJob, ways: InferWays, hw: Hardware, kernels: Kernels) -> Setup:
+    """Look every parameter of the call up once."""
+    kinds = kinds_of(hw)
+    engine = serving_engine(kernels, job.engine)
+    fmt = job.weights
+    width = WIDTHS[fmt.compute]
+    expands = (hw.weight_only | fmt.weight_only) & (fmt.bits < fmt.unquantised_bits)
+    own_peak = np.where(expands, hw.peak16_flop_per_second, hw.peak_flop_per_second)
+    own = gemm_columns(kernels, hw, kinds, width=width, peak=own_peak, engine=engine)
+    half = gemm_columns(kernels, hw, kinds, width="16", peak=hw.peak16_flop_per_second, engine=engine)
+    wide = own if fmt.unquantised_bits > 16 else half
+    tp = ways.tensor_parallel.astype(np.float64)
+    dp = ways.data_parallel.astype(np.float64)
+    ep = ways.expert_parallel.astype(np.float64)
+    shards = np.maximum(tp, ep)
+    ranks = np.maximum(1.0, ep)
+    apart = job.engine.flag("attention_data_parallel")
+    gpus = ways.gpus
+    return Setup(
+        job=job,
+        hw=hw,
+        shared=kernels.shared,
+        engine=engine,
+        narrow=_mixed(own, half, expands) if width != "32" else own,
+        wide=wide,
+        expands=expands,
+        attention=_attention_of(kernels, hw, job, attention_columns(kernels, hw, kinds, engine)),
+        products={b.name: layer_products(b, fmt, fused=engine.fused_projections) for b in job.model.blocks},
+        tensor_parallel=tp,
+        attention_split=np.ones(1) if apart else tp,
+        row_share=1.0 / tp if apart else np.ones(1),
+        expert_ranks=ranks,
+        expert_split=shards / ranks,
+        token_ranks=np.minimum(dp, np.maximum(1.0, ep / tp)),
+        tensor_group=group_of(kernels, hw, kinds, size=tp),
+        expert_group=group_of(kernels, hw, kinds, size=ranks),
+        pipeline_group=group_of(kernels, hw, kinds, size=np.minimum(gpus, tp * ways.pipeline_parallel)),
+    )
+
+
+def _attention_of(kernels: Kernels, hw: Hardware, job: InferJob, params: AttentionColumns) -> AttentionColumns:
+    """Attention in 32 bit runs at the 32-bit peak."""
+    if WIDTHS[job.weights.compute] != "32":
+        return params
+    values = {f.name: getattr(params, f.name) for f in fields(params)}
+    return AttentionColumns(**values | {"flop_per_second": hw.peak_flop_per_second})
+
+
+def _mixed(own: GemmColumns, half: GemmColumns, expands: Bools) -> GemmColumns:
+    """The 16-bit parameters where weights are expanded, else those of the format's own width."""
+    if not expands.any():
+        return own
+    if expands.all():
+        return half
+    return GemmColumns(
+        **{f.name: np.where(expands, getattr(half, f.name), getattr(own, f.name)) for f in fields(GemmColumns)}
+    )
+
+
+def products_of(setup: Setup, block: Block) -> tuple[Product, ...]:
+    """The matrix products of one layer of the block."""
+    return setup.products[block.name]
