@@ -5,9 +5,9 @@ Sizes are counts of values; nothing here is a byte or a parameter count. `build.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -20,6 +20,12 @@ class Strict(BaseModel):
     """Frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_serializer(mode="wrap")
+    def _keep_kind(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`kind` tells types apart on reading, so it is written even where it is the default."""
+        kind = getattr(self, "kind", None)
+        return {**({} if kind is None else {"kind": kind}), **write(self)}
 
 
 class AttentionShape(Strict):

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from planner.estimate.speed.kernels import Cause, PowerShares
+from planner.estimate.speed.kernels import PowerShares
 from planner.estimate.types import Floats, Ints
 from planner.units import GRAMS_PER_KG
 
 
-def tdp_share(seconds: Mapping[Cause, Floats], power: PowerShares) -> Floats:
+def tdp_share(seconds: Mapping[str, Floats], power: PowerShares) -> Floats:
     """Mean share of its TDP that a GPU draws, from the seconds of a step by cause.
 
     A step without any time counts as idle.
     """
-    by_cause: dict[str, float] = dict(power.by_cause)
+    by_cause = {str(cause): share for cause, share in power.by_cause.items()}
     drawn: Floats = np.zeros(1)
     total: Floats = np.zeros(1)
     for cause, column in seconds.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast, get_args
 
-from planner.architecture.types import LINEAR_ROLES, Model
+from planner.architecture.types import Model
 from planner.catalog.types import PrecisionFormat
 from planner.errors import ImpossibleError, UnknownNameError
+from planner.estimate.memory.states import ADAPTED_ROLES
 from planner.estimate.request_formats import BITS, adjusted
 from planner.estimate.types import Checkpointing, Engine, LoraJob, Sharding, TrainJob, TrainPrecision
 from planner.spec.types import TrainWorkload
@@ -15,8 +16,6 @@ from planner.spec.types import TrainWorkload
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
 
-ADAPTED_ROLES = LINEAR_ROLES - {"expert", "router", "head", "projector"}
-"""What `all-linear` adapters sit on: routed experts are three-dimensional parameters, the head is left out (PEFT)."""
 FUSED_NAMES: Mapping[str, tuple[str, ...]] = {
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
     "query_key_value": ("q_proj", "k_proj", "v_proj"),

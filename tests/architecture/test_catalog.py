@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from planner.architecture.catalog import ModelCatalog
+from planner.architecture.schema import ModelEntry
 from planner.errors import InputError, UnknownNameError
 
 ENTRY = """\
@@ -108,3 +109,10 @@ def test_files_are_sorted_and_every_entry_says_where_it_is_from(catalog: ModelCa
         assert sum(line.startswith("  source: ") for line in lines) == len(found)
         assert sum(line.startswith("  as_of: ") for line in lines) == len(found)
         assert not any("params_total" in line or "params_active" in line for line in lines)
+
+
+def test_every_entry_survives_writing_without_defaults(catalog: ModelCatalog) -> None:
+    for name in catalog.ids():
+        entry = catalog.entry(name)
+        written_down = entry.model_dump(mode="json", exclude_defaults=True)
+        assert ModelEntry.model_validate(written_down) == entry

@@ -44,6 +44,7 @@ IGNORED_KEYS = frozenset(
         "finetuning_task",
         "model_max_length",
         "tokenizer_class",
+        "tokenizer_name",
         "use_auth_token",
         "return_dict",
         "return_dict_in_generate",

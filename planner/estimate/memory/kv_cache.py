@@ -69,6 +69,10 @@ def cache_shape(job: InferJob) -> CacheShape:
         if attention is not None and attention.causal and job.model.task not in ("encoder",):
             per_token = attention.kv_values_per_token * job.kv_bits / BITS_PER_BYTE
             per_token += attention.index_values_per_token * INDEX_BYTES
+            if attention.window_values_per_token:
+                recent = (attention.window, attention.num_kv_heads)
+                values = block.num_layers * attention.window_values_per_token * job.kv_bits / BITS_PER_BYTE
+                lines[recent] = lines.get(recent, 0.0) + values
             if per_token:
                 window = attention.window if windowed and attention.kind in ("sliding", "chunked") else None
                 key = (window, 1 if attention.kind in ("latent", "compressed") else attention.num_kv_heads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.architecture.types import Block, Model, Tensor
+from planner.architecture.types import LINEAR_ROLES, Block, Model, Tensor
 from planner.estimate.types import LoraJob, TrainJob
 from planner.units import BITS_PER_BYTE
 
@@ -25,6 +25,8 @@ STATES = {
 }
 """Values kept for every parameter. Adafactor keeps a row and a column of each matrix, under 0.1 % of it. Muon keeps
 one momentum for hidden matrices; embeddings, head and norms stay with AdamW, which `state_bytes` adds."""
+ADAPTED_ROLES = LINEAR_ROLES - {"expert", "router", "head", "projector"}
+"""What adapters sit on: routed experts are three-dimensional parameters, and the head is left out (PEFT)."""
 EIGHT_BIT = frozenset({"adamw-8bit", "adamw-paged-8bit"})
 
 
@@ -98,5 +100,5 @@ def layer_adapter_params(block: Block, lora: LoraJob) -> int:
 
 
 def adapted(block: Block, lora: LoraJob) -> tuple[Tensor, ...]:
-    """The matrices of the block that carry adapters."""
-    return tuple(t for t in block.tensors if t.is_matrix and t.name in lora.targets)
+    """The matrices of the block that carry adapters; experts share their names with the dense MLP but carry none."""
+    return tuple(t for t in block.tensors if t.is_matrix and t.role in ADAPTED_ROLES and t.name in lora.targets)

@@ -92,7 +92,7 @@ def full_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: floa
     hidden = 1.0 - setup.shared.async_hidden_share if setup.job.engine.flag("async_scheduling") else 1.0
     busy = hidden * (engine.step_overhead_s + engine.sequence_overhead_s * sequences)
     many = np.where(setup.tensor_parallel > 1, engine.tensor_step_overhead_s, 0.0)
-    column = np.full(1, context)
+    column = np.asarray(context / ways.context_parallel, dtype=np.float64)
     return add(
         decode_step(setup, ways, sequences=sequences, context=column),
         Seconds(overhead=busy + many),

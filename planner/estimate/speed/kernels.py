@@ -25,6 +25,8 @@ from planner.resources import data_folder
 
 Width = Literal["32", "16", "8", "4"]
 """Bits of the numbers that a matrix product multiplies."""
+MOST_BANDWIDTH = 0.95
+"""Of the memory bandwidth; no kernel reaches more (copy kernels .90 to .93)."""
 Cause = Literal["compute", "memory_bandwidth", "communication", "overhead", "host_link"]
 """What a second of a step is spent on."""
 Positive = Annotated[float, Field(gt=0)]
@@ -359,7 +361,7 @@ def gemm_columns(
     return GemmColumns(
         flop_per_second=peak,
         bytes_per_second=hw.hbm_bytes_per_second,
-        reached_bytes_per_second=reached,
+        reached_bytes_per_second=np.minimum(reached, MOST_BANDWIDTH * hw.hbm_bytes_per_second),
         num_sms=hw.sm_count,
         peak_share=kinds.spread(shares),
         launch_s=kinds.spread([r.launch_s for r in rows]),
