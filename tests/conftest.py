@@ -59,7 +59,7 @@ def check_golden(path: Path, text: str, *, update: bool) -> None:
     known = path.read_text(encoding="utf-8") if path.exists() else ""
     if known == text:
         return
-    actual = path.with_name(path.name + ".actual")
+    actual = (path if path.is_relative_to(GOLDEN) else GOLDEN / path.name).with_suffix(path.suffix + ".actual")
     actual.parent.mkdir(parents=True, exist_ok=True)
     actual.write_text(text, encoding="utf-8")
     lines = difflib.unified_diff(known.splitlines(), text.splitlines(), str(path), str(actual), lineterm="")

@@ -71,7 +71,7 @@ def infer_speed(
             clients=clients,
             running=running,
             prefill_s=prefill.total_s / groups + engine.request_overhead_s,
-            own_prefill_s=own.total_s + engine.request_overhead_s,
+            own_prefill_s=own.total_s + engine.request_overhead_s + engine.first_token_s,
             step_s=step.total_s,
             new_tokens=lengths.new_tokens,
             wait_share=engine.prefill_wait,

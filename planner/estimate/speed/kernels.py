@@ -189,6 +189,9 @@ class EngineRow(BaseModel):
     """Further time of a step under tensor parallelism: processes that pass messages."""
     sequence_overhead_s: AtLeastZero = 0.0
     request_overhead_s: AtLeastZero = 0.0
+    """Engine time of one request: tokenising, admission, detokenising."""
+    first_token_s: AtLeastZero = 0.0
+    """Further wait for the first token that keeps no other request waiting: HTTP, hand-over between processes."""
     peak_factor: Positive = 1.0
     """On `peak_share` of matrix products."""
     attention_factor: Positive = 1.0

@@ -83,7 +83,7 @@ def group(hw: Hardware, size: int) -> Group:
 
 @pytest.mark.parametrize(("gpu", "bus_bytes_per_second"), [("a100-sxm-80gb", 222e9), ("h100-sxm-80gb", 445e9)])
 def test_all_reduce_over_eight_gpus_reaches_the_measured_bus_rate(gpu: str, bus_bytes_per_second: float) -> None:
-    """NCCL at 512 MB (design notes 4.4); the fit favours smaller messages and stays within a third."""
+    """NCCL at 512 MB (AIConfigurator tables); the fit favours smaller messages and stays within a third."""
     n_bytes = 512e6
     seconds = all_reduce_s(group(machine(infer_job("gpt2"), gpu, 8), 8), one(n_bytes))[0]
     assert 2 * 7 / 8 * n_bytes / seconds == pytest.approx(bus_bytes_per_second, rel=0.33)
@@ -91,7 +91,7 @@ def test_all_reduce_over_eight_gpus_reaches_the_measured_bus_rate(gpu: str, bus_
 
 @pytest.mark.parametrize(("kib", "low_us", "high_us"), [(16, 3.6, 6.0), (128, 6, 11), (512, 12, 19)])
 def test_small_all_reduces_take_what_one_shot_kernels_take(kib: int, low_us: float, high_us: float) -> None:
-    """H100, eight GPUs (design notes 4.4)."""
+    """H100, eight GPUs (AIConfigurator tables, TensorRT-LLM kernels)."""
     seconds = all_reduce_s(group(machine(infer_job("gpt2"), "h100-sxm-80gb", 8), 8), one(kib * 1024))[0]
     assert low_us * 0.9 < seconds * 1e6 < high_us * 1.1
 

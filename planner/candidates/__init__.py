@@ -1,0 +1,1 @@
+"""Which ways work? Every way kept, and every GPU dropped with its reason."""

@@ -1,0 +1,96 @@
+"""All candidates of a spec: supply once, then every workload over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from planner.candidates.infer import search_infer
+from planner.candidates.margins import margins_of
+from planner.candidates.planning import planning_facts
+from planner.candidates.search import Search, undominated
+from planner.candidates.train import search_train
+from planner.candidates.types import Dropped, Source, Supply, WorkloadCandidates
+from planner.catalog.intervals import interval_facts
+from planner.errors import ImpossibleError
+from planner.estimate.request import Resolved, resolve_workload
+from planner.spec.types import InferWorkload, Spec, TrainWorkload
+
+if TYPE_CHECKING:
+    from planner.catalog.load import Catalog
+
+
+def candidates_of(
+    workload: InferWorkload | TrainWorkload, spec: Spec, supply: Supply, catalog: Catalog
+) -> WorkloadCandidates:
+    """Every way worth giving the optimiser for one workload, and why each other GPU is out.
+
+    Raises UnknownNameError for names the catalogs lack, ImpossibleError for pins that contradict the model or
+    each other.
+    """
+    resolved = resolve_workload(workload, spec, catalog)
+    facts = planning_facts()
+    sources = pinned_sources(resolved, supply, catalog)
+    search = Search(
+        resolved=resolved,
+        supply=supply,
+        catalog=catalog,
+        facts=facts,
+        splits=facts.splits_of(resolved.engine.name, workload.mode),
+        most_nodes=most_nodes(spec, int(facts.value("most-nodes-per-replica"))),
+        kinds=tuple(sorted({s.kind for s in sources})),
+        margins=margins_of(
+            interval_facts(),
+            kind="infer" if isinstance(workload, InferWorkload) else f"train_{workload.method}",
+            engine=resolved.engine.name,
+            quantile=spec.fleet.planning_quantile,
+        ),
+    )
+    if isinstance(workload, InferWorkload):
+        found = search_infer(search)
+    else:
+        found = search_train(search, horizon_months=spec.horizon.months)
+    kept = undominated(found)
+    able = frozenset(c.gpu for c in found)
+    dropped = [*search.misses.dropped(workload.name, able)]
+    if not any((workload.pin.gpu, workload.pin.node, workload.pin.offer)):
+        dropped += [
+            Dropped(workload=workload.name, gpu=gpu, reason=reason)
+            for gpu, reason in sorted(supply.gpus_without_source.items())
+        ]
+    return WorkloadCandidates(
+        workload=workload.name,
+        candidates=tuple(kept),
+        dropped=tuple(dropped),
+        evaluated=search.evaluated,
+        sources=sources,
+        headroom=resolved.memory_headroom,
+        warnings=resolved.warnings,
+    )
+
+
+def most_nodes(spec: Spec, tried: int) -> int:
+    """Nodes one replica may span: no more than the fleet's limits allow."""
+    limits = spec.fleet.limits
+    return min(n for n in (tried, limits.nodes, limits.gpus) if n is not None)
+
+
+def pinned_sources(resolved: Resolved, supply: Supply, catalog: Catalog) -> tuple[Source, ...]:
+    """The sources of nodes that the pins leave.
+
+    Raises ImpossibleError where no source of the fleet is what is pinned.
+    """
+    pin = resolved.workload.pin
+    sources = [s for s in supply.sources if s.gpu == catalog.gpu(pin.gpu).id] if pin.gpu else [*supply.sources]
+    if pin.node:
+        node = catalog.node(pin.node).id
+        sources = [s for s in sources if s.node == node]
+    if pin.offer:
+        offer = catalog.offer(pin.offer).id
+        sources = [s for s in sources if s.offer == offer]
+    if not sources:
+        named = ", ".join(f"{k} {v}" for k, v in (("gpu", pin.gpu), ("node", pin.node), ("offer", pin.offer)) if v)
+        raise ImpossibleError(
+            f"nothing in the fleet is the pinned {named or 'machine'}: "
+            "check fleet.gpus, procurement, providers and regions, or that a price is known"
+        )
+    return tuple(sources)

@@ -1,0 +1,125 @@
+"""Ways to get nodes, ways to run workloads, and what was dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.catalog.hosts import Host
+from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
+
+ProcurementKind = Literal["on_demand", "reserved_1y", "reserved_3y", "spot", "buy", "owned"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What one node costs, and how that is known."""
+
+    usd_per_hour: float
+    """Everything: rent, or the purchase over the horizon, and energy and colocation where they are ours."""
+    capex_usd: float
+    energy_usd_per_hour: float
+    """Part of `usd_per_hour` that is electricity; 0 where the rent includes it."""
+    low: float | None
+    """Lowest reading: USD per hour (rent) or USD (purchase); None where there is one reading."""
+    high: float | None
+    source: str
+    as_of: str
+    confidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One way to get one kind of node."""
+
+    id: str
+    """Name of the node type in the problem: `offer@procurement`, `node@buy`, `node@owned`."""
+    offer: str
+    """Offer id, node id, or `owned:<node>`."""
+    provider: str
+    procurement: ProcurementKind
+    node: str
+    """Node id, or the instance's name."""
+    gpu: str
+    host: Host
+    kind: int
+    """Index into `Supply.kinds`."""
+    price: Price
+    stock: int | None
+    power_kw: float
+    """IT power of one node at full draw."""
+    rack_units: float | None
+    """Space we must provide: None for rented nodes."""
+    kg_co2_per_hour: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """All nodes that the fleet may be made of."""
+
+    sources: tuple[Source, ...]
+    kinds: tuple[Host, ...]
+    """Distinct machines: sources of one kind differ in price, memory and owner only. `ram_bytes` is the most."""
+    gpus_without_source: Mapping[str, str]
+    """Allowed GPUs that cannot be had, and why."""
+    warnings: tuple[str, ...] = ()
+
+    def of_kind(self, kind: int) -> tuple[Source, ...]:
+        """The sources of one kind."""
+        return tuple(s for s in self.sources if s.kind == kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One way to run one workload on one kind of machine, sized to its demand."""
+
+    id: str
+    """Unique among the workload's candidates, and the same in every run."""
+    workload: str
+    kind: int
+    gpu: str
+    job: InferJob | TrainJob
+    ways: InferWays | TrainWays
+    """One row."""
+    replicas: int
+    gpus_per_replica: int
+    nodes_per_replica: int
+    host_bytes_per_node: int
+    """Host memory a replica takes of each node it sits on, reserve included."""
+    rate: float | None
+    """Share of the whole demand that one replica meets; None without a demand."""
+    preference: int
+    """Settles ties of cost: lower is better (number format, offload, splits)."""
+    figures: Mapping[str, float]
+    """Estimates the choice rests on, by key of the interface: per replica."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all replicas."""
+        return self.replicas * self.gpus_per_replica
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A GPU that cannot run a workload, with the nearest miss."""
+
+    workload: str
+    gpu: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadCandidates:
+    """What was found for one workload."""
+
+    workload: str
+    candidates: tuple[Candidate, ...]
+    dropped: tuple[Dropped, ...]
+    evaluated: int
+    """Configurations estimated."""
+    sources: tuple[Source, ...]
+    """The sources of nodes that the workload's pins leave."""
+    headroom: float
+    """Share of device memory that stays free."""
+    warnings: tuple[str, ...] = ()

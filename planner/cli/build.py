@@ -1,0 +1,93 @@
+"""`plan build`: choose GPUs for every workload."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.console import answer, say
+from planner.cli.options import DEFAULT_FORMATS, Formats, OutFolder, SpecFile, report_formats
+from planner.errors import InfeasibleError, InputError, MissingPartError
+
+if TYPE_CHECKING:
+    from planner.plan.types import Plan
+
+PLANS_FOLDER = "plans"
+
+
+def build(
+    spec: SpecFile,
+    out: OutFolder = None,
+    formats: Formats = DEFAULT_FORMATS,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", metavar="S", min=0.1, help="Seconds the optimiser may take.")
+    ] = None,
+    old_plan: Annotated[Path | None, typer.Option("--from", hidden=True)] = None,
+    calibration: Annotated[Path | None, typer.Option("--calibration", hidden=True)] = None,
+) -> None:
+    """Choose GPUs and write the plan.
+
+    Writes plan.json, problem.json and the reports into DIR (default: plans/<spec name>/ under the current folder)
+    and prints a summary.
+    """
+    refuse_what_is_to_come(old_plan, calibration)
+    from planner.catalog.load import Catalog
+    from planner.names import refuse_unknown_names
+    from planner.plan.build import build as plan_and_problem
+    from planner.plan.io import write_plan, write_problem
+    from planner.report.text import plan_summary
+    from planner.spec.load import load_spec
+
+    wanted = report_formats(formats)
+    loaded = load_spec(spec)
+    catalog = Catalog.load()
+    refuse_unknown_names(loaded, catalog)
+    built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit)
+    folder = out or Path(PLANS_FOLDER) / loaded.spec.name
+    say(f"wrote {write_plan(built.plan, folder)}")
+    if built.problem is not None:
+        say(f"wrote {write_problem(built.problem, folder)}")
+    answer(plan_summary(built.plan))
+    write_reports_and_say(built.plan, folder, wanted)
+    refuse_infeasible(built.plan)
+
+
+def refuse_what_is_to_come(old_plan: Path | None, calibration: Path | None) -> None:
+    """Raise InputError for options of the interface that this version cannot honour."""
+    if old_plan is not None:
+        raise InputError("--from: starting from an old plan is not in this version; leave it out, then use `plan diff`")
+    if calibration is not None:
+        raise InputError("--calibration: this version has no `plan calibrate`, so no such file; leave it out")
+
+
+def write_reports_and_say(plan: Plan, folder: Path, formats: tuple[str, ...]) -> None:
+    """Write the reports and name them.
+
+    Raises MissingPartError when a system part is missing; for an infeasible plan that is only told, since the
+    verdict matters more.
+    """
+    from planner.report import write_reports
+
+    try:
+        for path in write_reports(plan, folder, formats):
+            say(f"wrote {path}")
+    except MissingPartError as err:
+        if plan.infeasible is None:
+            raise
+        say(f"plan: {err}")
+
+
+def refuse_infeasible(plan: Plan) -> None:
+    """Raise InfeasibleError, whose text says what cannot hold together, after the plan is written."""
+    if plan.infeasible is None:
+        return
+    clash = [f"{c.where}: {c.limit}: {c.text}" for c in plan.infeasible.conflict]
+    lost = [
+        f"{name}: no GPU of the fleet can run it; nearest: " + "; ".join(f"{r.gpu}: {r.reason}" for r in rejected[:3])
+        for name, rejected in plan.infeasible.unplaceable.items()
+    ]
+    ways_out = [f"way out: {r.text}" for r in plan.infeasible.relaxations]
+    raise InfeasibleError("\n".join(["no plan exists", *clash, *lost, *ways_out]))

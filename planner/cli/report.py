@@ -1,0 +1,34 @@
+"""`plan report`: the reports again, from a plan.json alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from planner.cli.console import answer
+from planner.cli.options import DEFAULT_FORMATS, Formats, OutFolder, PlanFile, plan_file, report_formats
+
+
+def report(
+    plan: PlanFile,
+    out: OutFolder = None,
+    formats: Formats = DEFAULT_FORMATS,
+    text: Annotated[bool, typer.Option("--text", help="Print the summary instead of writing files.")] = False,
+) -> None:
+    """Render the reports of a plan again.
+
+    Needs the plan alone and no catalog; they go beside it unless -o says otherwise.
+    """
+    from planner.plan.io import read_plan
+    from planner.report import write_reports
+    from planner.report.text import plan_summary
+
+    wanted = report_formats(formats)
+    file = plan_file(plan)
+    document = read_plan(file)
+    if text:
+        answer(plan_summary(document))
+        return
+    for path in write_reports(document, out or file.parent, wanted):
+        answer(str(path))

@@ -1,0 +1,126 @@
+"""Spec and catalogs to plan: candidates, problem, solution, document."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from planner.candidates.generate import candidates_of
+from planner.candidates.planning import planning_facts
+from planner.candidates.site import site_facts
+from planner.candidates.supply import build_supply
+from planner.candidates.types import Supply, WorkloadCandidates
+from planner.errors import ImpossibleError, InputError
+from planner.plan.assemble import Work, assemble
+from planner.plan.fleet import FleetProblem, fleet_problem
+from planner.plan.types import Plan
+from planner.solve.problem import Problem
+from planner.solve.solution import Solution
+from planner.spec.load import LoadedSpec
+
+if TYPE_CHECKING:
+    from planner.catalog.load import Catalog
+
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A plan and the problem that was solved for it."""
+
+    plan: Plan
+    problem: Problem | None
+    """None where a workload can run nowhere, so that nothing was left to solve."""
+
+
+def build_plan(
+    loaded: LoadedSpec,
+    catalog: Catalog,
+    *,
+    created: datetime | str,
+    time_limit_s: float | None = None,
+    from_plan: Plan | None = None,
+) -> Plan:
+    """The best plan for a spec, or one whose `infeasible` says why there is none. See `build`."""
+    return build(loaded, catalog, created=created, time_limit_s=time_limit_s, from_plan=from_plan).plan
+
+
+def build(
+    loaded: LoadedSpec,
+    catalog: Catalog,
+    *,
+    created: datetime | str,
+    time_limit_s: float | None = None,
+    from_plan: Plan | None = None,
+) -> Built:
+    """The best plan for a spec and the problem behind it; `created` is the time of day to write down.
+
+    Raises InputError for unknown names, pins that contradict each other and what this version cannot plan,
+    NoPlanInTimeError when the time limit passes without any plan.
+    """
+    refuse_what_is_not_planned(loaded, from_plan)
+    start = time.monotonic()
+    supply = build_supply(loaded.spec, catalog)
+    found = all_candidates(loaded, supply, catalog)
+    lost = [entry for entry in found if not entry.candidates]
+    fleet: FleetProblem | None = None
+    solution: Solution | None = None
+    if not lost:
+        fleet = fleet_problem(loaded.spec, found, planning_facts())
+        solution = solved(fleet.problem, time_left(time_limit_s, start))
+    work = Work(
+        loaded=loaded,
+        catalog=catalog,
+        found=tuple(found),
+        lost=tuple(lost),
+        fleet=fleet,
+        solution=solution,
+        site=site_facts(loaded.spec, catalog),
+        facts=planning_facts(),
+        seed=SEED,
+        wall_s=time.monotonic() - start,
+    )
+    written = created if isinstance(created, str) else created.isoformat(timespec="seconds")
+    return Built(plan=assemble(work, created=written), problem=fleet.problem if fleet else None)
+
+
+def refuse_what_is_not_planned(loaded: LoadedSpec, from_plan: Plan | None) -> None:
+    """Raise InputError for what a spec may say but this version cannot plan."""
+    if loaded.spec.periods:
+        raise InputError(
+            f"{loaded.where(('periods',))}: periods: demand over several periods is not planned in this version; "
+            "plan the last period alone, or bring the candidates to `plan solve`, which handles periods"
+        )
+    if from_plan is not None:
+        raise InputError("starting from an old plan is not in this version; leave it out, then use `plan diff`")
+
+
+def all_candidates(loaded: LoadedSpec, supply: Supply, catalog: Catalog) -> Sequence[WorkloadCandidates]:
+    """The candidates of every workload, in the spec's order.
+
+    Raises InputError with the problems of all workloads at once, each with its place.
+    """
+    found, problems = [], []
+    for index, workload in enumerate(loaded.spec.workloads):
+        try:
+            found.append(candidates_of(workload, loaded.spec, supply, catalog))
+        except (InputError, ImpossibleError) as err:
+            problems.append(f"{loaded.where(('workloads', index))}: workloads.{workload.name}: {err}")
+    if problems:
+        raise InputError(*problems)
+    return found
+
+
+def time_left(time_limit_s: float | None, start: float) -> float | None:
+    """What candidates leave of the time limit, in seconds; a little is always left."""
+    return None if time_limit_s is None else max(0.1, time_limit_s - (time.monotonic() - start))
+
+
+def solved(problem: Problem, time_limit_s: float | None) -> Solution:
+    """The optimiser's answer."""
+    from planner.solve.solver import solve
+
+    return solve(problem, seed=SEED, time_limit_s=time_limit_s)

@@ -1,0 +1,158 @@
+"""What the optimiser is asked: candidates and sources as a problem in whole numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from planner.candidates.planning import PlanningFacts
+from planner.candidates.types import Candidate, Source, WorkloadCandidates
+from planner.errors import InputError
+from planner.solve import scale
+from planner.solve.problem import LIMITS, MAX_AMOUNT, Column, Limits, Measure, NodeType, Problem, Workload
+from planner.spec.types import Spec
+from planner.units import ceil_div
+
+TIE_BREAKS: tuple[Measure, ...] = ("cost", "power", "nodes", "preference")
+"""What settles ties of the spec's own objectives, in this order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A candidate on nodes of one source."""
+
+    candidate: Candidate
+    source: Source
+    per_node: int
+    """Replicas that one node holds when nothing else is on it; 1 where a replica spans nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetProblem:
+    """The problem, and what its names stand for."""
+
+    problem: Problem
+    choices: Mapping[tuple[str, str], Choice]
+    """By workload and column."""
+    sources: Mapping[str, Source]
+    """By node type."""
+    shared: bool
+    """Workloads may share nodes; otherwise one piece of the problem is a whole node of one workload."""
+
+
+def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: PlanningFacts) -> FleetProblem:
+    """Every candidate on every source of its kind.
+
+    Raises InputError for an objective that lacks its figures.
+    """
+    steps = int(facts.value("host-ram-steps"))
+    usable = 1.0 - facts.value("host-ram-reserve")
+    shared = spec.fleet.share_gpus
+    choices: dict[tuple[str, str], Choice] = {}
+    sources: dict[str, Source] = {}
+    workloads = []
+    for entry in found:
+        columns = []
+        for candidate in entry.candidates:
+            for source in entry.sources:
+                if source.kind != candidate.kind or not has_figures(source, spec):
+                    continue
+                column = column_of(candidate, source, steps=steps, usable=usable, shared=shared)
+                if column is None:
+                    continue
+                columns.append(column)
+                per_node = replicas_per_node(candidate, source, usable)
+                choices[entry.workload, column.id] = Choice(candidate=candidate, source=source, per_node=per_node)
+                sources[source.id] = source
+        workloads.append(Workload(id=entry.workload, mode="one", columns=tuple(columns)))
+    uses_ram = {c.source.id for c in choices.values() if c.candidate.host_bytes_per_node}
+    node_types = {
+        name: node_type(source, spec, ram=steps if name in uses_ram and shared else None)
+        for name, source in sorted(sources.items())
+    }
+    problem = Problem(
+        name=spec.name,
+        objective=objectives(spec, tuple(sources.values())),
+        node_types=node_types,
+        workloads=tuple(workloads),
+        limits=limits_of(spec),
+    )
+    return FleetProblem(problem=problem, choices=choices, sources=sources, shared=shared)
+
+
+def has_figures(source: Source, spec: Spec) -> bool:
+    """A node of our own whose space nobody publishes cannot be counted against a limit on space."""
+    needs_space = source.procurement in ("buy", "owned") and spec.fleet.limits.rack_units is not None
+    return not needs_space or source.rack_units is not None
+
+
+def replicas_per_node(candidate: Candidate, source: Source, usable: float) -> int:
+    """Replicas that one node holds when nothing else is on it."""
+    if candidate.nodes_per_replica > 1:
+        return 1
+    by_gpus = source.host.num_gpus // candidate.gpus_per_replica
+    if not candidate.host_bytes_per_node:
+        return by_gpus
+    return min(by_gpus, math.floor(source.host.ram_bytes * usable) // candidate.host_bytes_per_node)
+
+
+def column_of(candidate: Candidate, source: Source, *, steps: int, usable: float, shared: bool) -> Column | None:
+    """The candidate as a column; None where the node lacks the host memory.
+
+    Host memory is dealt out in `steps` equal parts of what is usable, each replica's need rounded up. Where nodes
+    are not shared, a piece is a whole node with as many replicas as it holds.
+    """
+    room = math.floor(source.host.ram_bytes * usable)
+    if candidate.host_bytes_per_node > room:
+        return None
+    ram = ceil_div(candidate.host_bytes_per_node * steps, room) if candidate.host_bytes_per_node else 0
+    name = f"{candidate.id}@{source.id}"
+    if candidate.nodes_per_replica > 1 or shared:
+        return Column(
+            id=name,
+            node=source.id,
+            gpus=candidate.gpus_per_replica,
+            ram=ram,
+            nodes=candidate.nodes_per_replica,
+            replicas=candidate.replicas,
+            preference=candidate.preference,
+        )
+    pieces = ceil_div(candidate.replicas, replicas_per_node(candidate, source, usable))
+    return Column(id=name, node=source.id, gpus=source.host.num_gpus, replicas=pieces, preference=candidate.preference)
+
+
+def node_type(source: Source, spec: Spec, *, ram: int | None) -> NodeType:
+    """One source as a node type. Prices already pay purchases off, so that all of them are rented here."""
+    return NodeType(
+        gpus=source.host.num_gpus,
+        ram=ram,
+        power=scale.watts(source.power_kw),
+        rack_units=scale.hundredths(source.rack_units or 0.0) if source.procurement in ("buy", "owned") else 0,
+        carbon=scale.grams(source.kg_co2_per_hour or 0.0),
+        capex=scale.usd_up(source.price.capex_usd),
+        stock=source.stock,
+        cost=scale.micro_usd(source.price.usd_per_hour),
+        spares=spec.fleet.spare_nodes,
+    )
+
+
+def objectives(spec: Spec, sources: Sequence[Source]) -> tuple[Measure, ...]:
+    """The spec's objectives, then what settles ties. Raises InputError where carbon has no figure."""
+    if "carbon" in spec.objective and any(s.kg_co2_per_hour is None for s in sources):
+        raise InputError(f"objective carbon: site.region {spec.site.region} has no figure; give site.carbon_g_per_kwh")
+    return tuple(dict.fromkeys((*spec.objective, *TIE_BREAKS)))
+
+
+def limits_of(spec: Spec) -> Limits:
+    """The fleet's limits in the optimiser's units, rounded down."""
+    asked = spec.fleet.limits
+    values = {
+        "cost": None if asked.usd_per_hour is None else scale.micro_usd_limit(asked.usd_per_hour),
+        "power": None if asked.power_kw is None else scale.watts_limit(asked.power_kw),
+        "nodes": asked.nodes,
+        "gpus": asked.gpus,
+        "capex": None if asked.capex_usd is None else scale.usd_limit(asked.capex_usd),
+        "rack_units": None if asked.rack_units is None else scale.hundredths_limit(asked.rack_units),
+    }
+    return Limits(**{name: min(v, MAX_AMOUNT) for name in LIMITS if (v := values.get(name)) is not None})

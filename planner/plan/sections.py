@@ -1,0 +1,247 @@
+"""The section of one workload: its estimate as placed, targets beside figures, other ways, what was rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from planner.candidates.train import tokens_asked
+from planner.candidates.types import Candidate, Source, WorkloadCandidates
+from planner.estimate.assemble import Money, Seat, infer_config, infer_estimate, train_config, train_estimate
+from planner.estimate.document import ConfigValue, WorkloadEstimate
+from planner.estimate.hardware import expands, hardware
+from planner.estimate.memory import infer_memory, train_memory
+from planner.estimate.rows import InferRow, TrainRow
+from planner.estimate.speed import infer_speed, train_speed
+from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
+from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
+from planner.spec.types import InferWorkload, TrainWorkload, Workload
+from planner.units import HOURS_PER_MONTH, MILLI, SECONDS_PER_HOUR, usd
+
+if TYPE_CHECKING:
+    from planner.catalog.load import Catalog
+
+MOST_ALTERNATIVES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """The candidate chosen for a workload, and the nodes it sits on."""
+
+    workload: Workload
+    candidate: Candidate
+    source: Source
+    found: WorkloadCandidates
+
+
+def share_usd_per_hour(candidate: Candidate, source: Source) -> float:
+    """The workload's share of its nodes' price, by GPU."""
+    return candidate.gpus * source.price.usd_per_hour / source.host.num_gpus
+
+
+def workload_plan(
+    pick: Pick, catalog: Catalog, *, months: int, utilisation_cap: float, fleet_text: str
+) -> WorkloadPlan:
+    """The whole section. `fleet_text` says in what sense the fleet is the best one."""
+    seat = seat_of(pick, catalog)
+    estimate = estimate_of(pick, seat, catalog, months=months)
+    met = tuple(demand_met(pick.workload, estimate, utilisation_cap=utilisation_cap))
+    others = alternatives(pick, seat)
+    c, s = pick.candidate, pick.source
+    placement = Placement(
+        offer=s.offer,
+        node=s.node,
+        gpu=s.gpu,
+        replicas=c.replicas,
+        gpus_per_replica=c.gpus_per_replica,
+        nodes_per_replica=c.nodes_per_replica,
+        config=estimate.config,
+        share_of_demand=1.0,
+    )
+    return WorkloadPlan(
+        **{name: getattr(estimate, name) for name in WorkloadEstimate.model_fields},
+        placements=(placement,),
+        demand_met=met,
+        alternatives=others,
+        rejected=tuple(Rejected(gpu=d.gpu, reason=d.reason) for d in pick.found.dropped),
+        why=why(pick, estimate, met, others, fleet_text),
+        headroom=headroom(pick, estimate, met),
+    )
+
+
+def seat_of(pick: Pick, catalog: Catalog) -> Seat:
+    """What is estimated, where it sits, and who asks."""
+    c, s = pick.candidate, pick.source
+    gpu = catalog.gpu(c.gpu)
+    expanded: tuple[str, ...] = ()
+    if isinstance(c.job, InferJob) and not c.job.weights.weight_only and expands(c.job, gpu, catalog):
+        expanded = (f"{c.job.weights.id} is weight-only on {gpu.arch}: less memory, no faster products",)
+    return Seat(
+        name=pick.workload.name,
+        engine=c.job.engine.name,
+        gpu=gpu,
+        host=s.host.id,
+        replicas=c.replicas,
+        warnings=(*pick.found.warnings, *expanded, *s.host.assumptions),
+        target_tokens=tokens_asked(pick.workload) if isinstance(pick.workload, TrainWorkload) else None,
+    )
+
+
+def estimate_of(pick: Pick, seat: Seat, catalog: Catalog, *, months: int) -> WorkloadEstimate:
+    """The estimate of the chosen candidate on the chosen nodes."""
+    c, s = pick.candidate, pick.source
+    share = c.gpus / s.host.num_gpus
+    monthly = None if s.kg_co2_per_hour is None else s.kg_co2_per_hour * share * HOURS_PER_MONTH
+    money = Money(
+        usd_per_hour=share_usd_per_hour(c, s),
+        basis=f"{s.offer}, {s.procurement.replace('_', ' ')}, by GPU; {s.price.source}, {s.price.as_of}",
+        horizon_hours=float(months * HOURS_PER_MONTH),
+        power_kw=s.power_kw * share,
+        kg_co2_per_month=monthly,
+    )
+    hw = hardware(c.job, (s.host,), catalog)
+    if isinstance(c.job, InferJob):
+        assert isinstance(c.ways, InferWays)
+        memory = infer_memory(c.job, c.ways, hw)
+        speed = infer_speed(c.job, c.ways, hw, kv_slots=memory.max_batch)
+        fits = InferRow(job=c.job, ways=c.ways, hw=hw, memory=memory).fits
+        return infer_estimate(seat, c.job, c.ways, hw, memory, speed, money, fits=fits)
+    assert isinstance(c.ways, TrainWays)
+    memory = train_memory(c.job, c.ways, hw)
+    fits = TrainRow(job=c.job, ways=c.ways, hw=hw, memory=memory, headroom=pick.found.headroom).fits
+    return train_estimate(seat, c.job, c.ways, hw, memory, train_speed(c.job, c.ways, hw), money, fits=fits)
+
+
+def demand_met(workload: Workload, estimate: WorkloadEstimate, *, utilisation_cap: float) -> Iterator[DemandMet]:
+    """Each target beside what the plan gives. Requests may use `utilisation_cap` of the closed-loop throughput."""
+    if isinstance(workload, InferWorkload):
+        yield from infer_demand(workload, estimate, utilisation_cap)
+    else:
+        yield from train_demand(workload, estimate)
+
+
+def infer_demand(workload: InferWorkload, estimate: WorkloadEstimate, cap: float) -> Iterator[DemandMet]:
+    asked, p = workload.targets, estimate.performance
+    batch = estimate.config.get("batch")
+    in_flight = float(batch) if isinstance(batch, int | float) else 1.0
+    floors = (
+        ("requests_per_second", asked.requests_per_second, (p.requests_per_second or 0.0) * cap),
+        ("output_tokens_per_second", asked.output_tokens_per_second, p.output_tokens_per_second or 0.0),
+        ("concurrency", asked.concurrency, in_flight * estimate.replicas),
+    )
+    for target, wanted, got in floors:
+        if wanted is not None:
+            yield DemandMet(target=target, asked=float(wanted), got=got, met=reaches(got, float(wanted)))
+    for target, wanted, seconds in (("ttft_ms", asked.ttft_ms, p.ttft_s), ("tpot_ms", asked.tpot_ms, p.tpot_s)):
+        if wanted is not None and seconds is not None:
+            got = seconds / MILLI
+            yield DemandMet(target=target, asked=wanted, got=got, met=reaches(wanted, got))
+
+
+def train_demand(workload: TrainWorkload, estimate: WorkloadEstimate) -> Iterator[DemandMet]:
+    asked, rate = workload.targets, estimate.performance.tokens_per_second or 0.0
+    if asked.tokens_per_second is not None:
+        wanted = asked.tokens_per_second
+        yield DemandMet(target="tokens_per_second", asked=wanted, got=rate, met=reaches(rate, wanted))
+    tokens = tokens_asked(workload)
+    if tokens is not None and asked.deadline_hours is not None and rate:
+        hours = tokens / rate / SECONDS_PER_HOUR
+        met = reaches(asked.deadline_hours, hours)
+        yield DemandMet(target="deadline_hours", asked=asked.deadline_hours, got=hours, met=met)
+
+
+def reaches(got: float, wanted: float) -> bool:
+    """At least as much, but for the last digits of floating point."""
+    return got >= wanted * (1.0 - 1e-9)
+
+
+def headroom(pick: Pick, estimate: WorkloadEstimate, met: Sequence[DemandMet]) -> Mapping[str, float]:
+    """Share left before each limit."""
+    memory = estimate.memory
+    room = memory.usable_bytes * (1.0 - pick.found.headroom)
+    left = {"memory": 1.0 - memory.device_peak_bytes / room}
+    names = {"ttft_ms": "ttft", "tpot_ms": "tpot", "deadline_hours": "deadline"}
+    for d in met:
+        if d.target in names:
+            left[names[d.target]] = 1.0 - d.got / d.asked
+        else:
+            spare = 1.0 - d.asked / d.got
+            left["demand"] = min(left.get("demand", spare), spare)
+    return left
+
+
+def alternatives(pick: Pick, seat: Seat) -> tuple[Alternative, ...]:
+    """The best few other ways: the cheapest of each GPU and number format, by its share of the list price."""
+    chosen = share_usd_per_hour(pick.candidate, pick.source)
+    best: dict[tuple[str, str], tuple[float, str, Candidate, Source]] = {}
+    by_kind: dict[int, list[Source]] = {}
+    for source in pick.found.sources:
+        by_kind.setdefault(source.kind, []).append(source)
+    for candidate in pick.found.candidates:
+        for source in by_kind.get(candidate.kind, ()):
+            key = (candidate.gpu, format_of(candidate))
+            entry = (share_usd_per_hour(candidate, source), f"{candidate.id}@{source.id}", candidate, source)
+            if key not in best or entry[:2] < best[key][:2]:
+                best[key] = entry
+    best.pop((pick.candidate.gpu, format_of(pick.candidate)), None)
+    ranked = sorted(best.values(), key=lambda e: e[:2])[:MOST_ALTERNATIVES]
+    return tuple(alternative(cost, c, s, seat, more=cost - chosen) for cost, _, c, s in ranked)
+
+
+def format_of(candidate: Candidate) -> str:
+    """Number format of the weights or of training."""
+    return candidate.job.weights.id if isinstance(candidate.job, InferJob) else candidate.job.precision
+
+
+def config_of(candidate: Candidate, seat: Seat) -> dict[str, ConfigValue]:
+    """Every decision of a candidate, by the names of `pin`."""
+    if isinstance(candidate.job, TrainJob):
+        assert isinstance(candidate.ways, TrainWays)
+        return train_config(candidate.job, candidate.ways)
+    assert isinstance(candidate.ways, InferWays)
+    return infer_config(seat, candidate.job, candidate.ways)
+
+
+def alternative(cost: float, candidate: Candidate, source: Source, seat: Seat, *, more: float) -> Alternative:
+    """One other way with its list price."""
+    if more >= 0:
+        text = f"its share of the list price is {usd(more)} per hour higher; the fleet was not solved again with it"
+    else:
+        text = (
+            "its share of a node costs less, but whole nodes, limits and the other workloads on them make "
+            "the fleet no cheaper; the fleet was not solved again with it"
+        )
+    return Alternative(
+        gpu=candidate.gpu,
+        host=source.host.id,
+        gpus=candidate.gpus,
+        config=config_of(candidate, seat),
+        usd_per_hour=cost,
+        usd_per_hour_more=more,
+        power_kw=source.power_kw * candidate.gpus / source.host.num_gpus,
+        why_not=text,
+    )
+
+
+def why(
+    pick: Pick,
+    estimate: WorkloadEstimate,
+    met: Sequence[DemandMet],
+    others: Sequence[Alternative],
+    fleet_text: str,
+) -> str:
+    """One sentence: what was chosen, that it meets the targets, and what the next best would cost."""
+    c = pick.candidate
+    number = f"{c.replicas} x " if c.replicas > 1 else ""
+    gpus = f"{c.gpus_per_replica} GPUs" if c.gpus_per_replica > 1 else "one GPU"
+    targets = f" meets {'its target' if len(met) == 1 else f'all {len(met)} targets'}" if met else " fits"
+    share = usd(share_usd_per_hour(c, pick.source))
+    dearer = [o for o in others if o.usd_per_hour_more is not None and o.usd_per_hour_more >= 0]
+    runner_up = ""
+    if dearer:
+        runner_up = f"; next by list price: {dearer[0].gpu}, {usd(dearer[0].usd_per_hour_more or 0.0)} per hour more"
+    return (
+        f"{number}{gpus} of {estimate.gpu_name} in {format_of(c)}{targets} for {share} per hour "
+        f"(its share of {pick.source.offer}) as part of {fleet_text}{runner_up}."
+    )

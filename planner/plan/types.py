@@ -1,0 +1,213 @@
+"""The plan document on disk: contract §4, `planner/plan/v1`. Plain data, readable without catalog or solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from planner.estimate.document import ConfigValue, Document, WorkloadEstimate
+
+Status = Literal["optimal", "feasible", "infeasible"]
+
+
+class SolverFacts(Document):
+    """What was proven, and how."""
+
+    objective: float | None
+    """Value of the first objective, in its unit (USD per hour, kW, GPUs, kg CO2 per month)."""
+    objective_name: str
+    best_bound: float | None
+    gap: float | None
+    """(objective - bound) / objective; 0 = proven optimal."""
+    wall_s: float
+    candidates: int
+    """Configurations evaluated."""
+    kept: int
+    """Configurations handed to the optimiser after pruning."""
+    seed: int
+    rounding: str
+    """Integer units of the model and the worst rounding."""
+
+
+class Totals(Document):
+    """Of the whole fleet."""
+
+    usd_per_hour: float | None
+    usd_per_month: float | None
+    usd_horizon: float | None
+    capex_usd: float
+    gpus: int
+    nodes: int
+    power_kw: float
+    """Facility power: IT load x PUE."""
+    it_power_kw: float
+    rack_units: float | None
+    kg_co2_per_month: float | None
+    energy_usd_per_month: float | None = None
+
+
+class PurchaseLine(Document):
+    """One line of the bill of materials: equal nodes of one kind, procured one way."""
+
+    offer: str
+    """Offer id, node id (buy) or `owned:<node>`."""
+    provider: str
+    procurement: Literal["on_demand", "reserved_1y", "reserved_3y", "spot", "buy", "owned"]
+    node: str
+    gpu: str
+    nodes: int
+    gpus: int
+    usd_per_hour: float | None
+    """All nodes of the line; for buy: amortised over the horizon plus energy and hosting."""
+    capex_usd: float | None = None
+    usd_low: float | None = None
+    usd_high: float | None = None
+    """Spread of the price readings per node where known (buy: USD, rent: USD per hour)."""
+    period: int = 0
+    power_kw: float
+    rack_units: float | None = None
+    price_source: str | None
+    price_as_of: str | None
+    price_confidence: str | None
+
+
+class NodeLoad(Document):
+    """Which replicas sit on one node (equal nodes are grouped)."""
+
+    purchase: int
+    """Index into `purchases`."""
+    nodes: int
+    replicas: Mapping[str, int]
+    """Workload name -> replicas on each of these nodes."""
+    gpus_used: int
+    gpus: int
+    ram_bytes_used: int
+    ram_bytes: int
+
+
+class Placement(Document):
+    """Equal replicas of one workload on one kind of node."""
+
+    offer: str
+    node: str
+    gpu: str
+    replicas: int
+    gpus_per_replica: int
+    nodes_per_replica: int = 1
+    config: Mapping[str, ConfigValue]
+    share_of_demand: float
+
+
+class DemandMet(Document):
+    """One target beside what the plan gives."""
+
+    target: str
+    """Key of `targets`."""
+    asked: float
+    got: float
+    met: bool
+
+
+class Alternative(Document):
+    """Another way to run the workload, with what it would cost more on its own."""
+
+    gpu: str
+    host: str
+    gpus: int
+    config: Mapping[str, ConfigValue]
+    usd_per_hour: float | None
+    usd_per_hour_more: float | None
+    power_kw: float | None
+    why_not: str
+
+
+class Rejected(Document):
+    """A GPU (or way) that cannot run the workload, with the nearest miss."""
+
+    gpu: str
+    reason: str
+
+
+class WorkloadPlan(WorkloadEstimate):
+    """The estimate of the chosen configuration and how it is placed."""
+
+    placements: tuple[Placement, ...]
+    demand_met: tuple[DemandMet, ...]
+    alternatives: tuple[Alternative, ...]
+    rejected: tuple[Rejected, ...]
+    why: str
+    """One sentence: why this GPU and this configuration."""
+    headroom: Mapping[str, float] = {}
+    """Share left before a limit: `memory`, `demand`, `ttft`, `tpot`, `deadline`."""
+
+
+class Conflict(Document):
+    limit: str
+    """Path of the spec line (`fleet.limits.usd_per_hour`)."""
+    where: str
+    """file:line:col."""
+    value: float | str | None
+    text: str
+
+
+class Relaxation(Document):
+    limit: str
+    value: float
+    """The smallest new limit that makes a plan exist when all others stay."""
+    usd_per_hour: float | None
+    """What the plan would then cost."""
+    text: str
+
+
+class Infeasible(Document):
+    conflict: tuple[Conflict, ...]
+    relaxations: tuple[Relaxation, ...]
+    unplaceable: Mapping[str, tuple[Rejected, ...]] = {}
+    """Workloads that no GPU can run, with what is nearest."""
+
+
+class FactUsed(Document):
+    """A catalog fact the plan rests on."""
+
+    kind: str
+    """gpu, node, offer, purchase, energy, model, engine, precision, assumption."""
+    id: str
+    what: str
+    value: str
+    source: str
+    as_of: str
+    confidence: str
+
+
+class Inputs(Document):
+    spec: Mapping[str, Any]
+    """The spec with every default filled in."""
+    spec_file: str
+    facts: tuple[FactUsed, ...]
+    assumptions: tuple[FactUsed, ...] = ()
+
+
+class Plan(Document):
+    """The whole answer."""
+
+    schema_: Literal["planner/plan/v1"] = Field(default="planner/plan/v1", alias="schema")
+    name: str
+    created: str
+    planner_version: str
+    spec_sha256: str
+    catalog_sha256: str
+    status: Status
+    solver: SolverFacts
+    totals: Totals | None
+    purchases: tuple[PurchaseLine, ...]
+    nodes: tuple[NodeLoad, ...]
+    workloads: tuple[WorkloadPlan, ...]
+    pareto: tuple[Mapping[str, float], ...] = ()
+    sensitivity: tuple[Mapping[str, Any], ...] = ()
+    infeasible: Infeasible | None = None
+    inputs: Inputs
+    warnings: tuple[str, ...] = ()
+    body_sha256: str = ""
+    """SHA-256 over everything else but `created` and wall times; empty = never written."""

@@ -1,0 +1,205 @@
+"""Lengths and letters of the bars: geometry as percent of a track, so that templates compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from planner.estimate.document import MemoryDocument
+from planner.report.numbers import MOST_DIGITS, dealt_out, gib_units, one_unit, percent, unit_text, whole
+from planner.report.types import MemoryBar, Pair, Segment
+from planner.report.words import PARTS, spoken
+from planner.units import short_bytes
+
+WHOLE_SHARE = 1000
+"""Tenths of a percent in the whole."""
+NARROWEST_MARKED = 0.022
+"""Share of the track below which a part has no room for its mark."""
+MEMORY_DIGITS = 2
+"""Digits of GiB, unless a comparison needs more."""
+
+
+def at(share: float) -> str:
+    """A place on a track, kept inside it.
+
+    >>> at(0.125), at(1.7)
+    ('12.5%', '100%')
+    """
+    return f"{100 * min(1.0, max(0.0, share)):.3f}".rstrip("0").rstrip(".") + "%"
+
+
+NUM_TONES = 8
+"""Workload colours; further workloads start again, told apart by their letter."""
+
+
+def tone(index: int) -> str:
+    """Key of the colour of the workload, or of the line of the bill, at `index`.
+
+    >>> tone(9)
+    'tone-1'
+    """
+    return f"tone-{index % NUM_TONES}"
+
+
+def letter(index: int) -> str:
+    """A, B, ... Z, AA, AB ...: the mark of the workload at `index`.
+
+    >>> letter(0), letter(25), letter(26)
+    ('A', 'Z', 'AA')
+    """
+    first, last = divmod(index, 26)
+    return (letter(first - 1) if first else "") + chr(ord("A") + last)
+
+
+def part_label(key: str) -> str:
+    """What a part of memory is called."""
+    return PARTS.get(key, spoken(key))
+
+
+def ordered_parts(per_gpu_bytes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """The parts that hold anything, in stacking order; unknown ones last."""
+    known = [k for k in PARTS if k in per_gpu_bytes]
+    further = sorted(k for k in per_gpu_bytes if k not in PARTS)
+    return tuple((k, per_gpu_bytes[k]) for k in (*known, *further) if per_gpu_bytes[k])
+
+
+def stacked(
+    rows: Sequence[tuple[str, str, str, str, str]], sizes: Sequence[float], track: float
+) -> tuple[Segment, ...]:
+    """Segments of a stacked bar from (key, mark, label, value, share) rows; `track` is the size of the track."""
+    out: list[Segment] = []
+    left = 0.0
+    for (key, mark, label, value, share), size in zip(rows, sizes, strict=True):
+        width = size / track if track else 0.0
+        out.append(
+            Segment(
+                key=key,
+                label=label,
+                mark=mark,
+                inside=mark if width >= NARROWEST_MARKED else "",
+                value=value,
+                share=share,
+                left=at(left),
+                middle=at(left + width / 2),
+                width=at(width),
+            )
+        )
+        left += width
+    return tuple(out)
+
+
+def share_units(part: int, whole_size: int) -> int:
+    """A share in tenths of a percent; the whole (1000) only where part and whole are equal.
+
+    >>> share_units(9997, 10000), share_units(10000, 10000), share_units(10001, 10000)
+    (999, 1000, 1001)
+    """
+    units = (2 * part * WHOLE_SHARE + whole_size) // (2 * whole_size)
+    if part < whole_size:
+        return min(units, WHOLE_SHARE - 1)
+    return units if part == whole_size else max(units, WHOLE_SHARE + 1)
+
+
+def share_text(size: float, units: int) -> str:
+    """Tenths of a percent as text; something that is there is never 0.
+
+    >>> share_text(5, 125), share_text(5, 0)
+    ('12.5 %', '<0.1 %')
+    """
+    return f"{unit_text(units, 1)} %" if units or not size else "<0.1 %"
+
+
+def memory_digits(peak_bytes: int, limit_bytes: int, usable_bytes: int) -> int:
+    """Digits of GiB that keep unequal peak, limit and capacity looking unequal."""
+    distinct = len({peak_bytes, limit_bytes, usable_bytes})
+    for digits in range(MEMORY_DIGITS, MOST_DIGITS):
+        if len({gib_units(b, digits) for b in (peak_bytes, limit_bytes, usable_bytes)}) == distinct:
+            return digits
+    return MOST_DIGITS
+
+
+def memory_bar(memory: MemoryDocument, *, headroom: float | None, fits: bool) -> MemoryBar:
+    """The memory of the fullest GPU as a stacked bar against its capacity.
+
+    `headroom` is the share of the device that has to stay free; None where that is not known.
+    """
+    usable, peak = memory.usable_bytes, memory.device_peak_bytes
+    limit = int(usable * (1 - (headroom or 0.0)))
+    digits = memory_digits(peak, limit, usable)
+    parts = ordered_parts(memory.per_gpu_bytes)
+    missing = peak - sum(n for _, n in parts)
+    if missing > 0:
+        parts = (*parts, ("other", missing))
+    peak_units, usable_units = gib_units(peak, digits), gib_units(usable, digits)
+    shown_units = dealt_out([n for _, n in parts], peak_units)
+    used = share_units(peak, usable)
+    shares = dealt_out([n for _, n in parts], used)
+    rows = [
+        (key, str(i), part_label(key), _part_text(n, units, digits), share_text(n, share))
+        for i, ((key, n), units, share) in enumerate(zip(parts, shown_units, shares, strict=True), start=1)
+    ]
+    sizes: list[float] = [float(n) for _, n in parts]
+    if usable > peak:
+        free = unit_text(usable_units - peak_units, digits)
+        rows.append(("free", "", "Free", free, share_text(usable - peak, WHOLE_SHARE - used)))
+        sizes.append(float(usable - peak))
+    track = float(max(usable, peak))
+    peak_text, limit_text = unit_text(peak_units, digits), unit_text(gib_units(limit, digits), digits)
+    return MemoryBar(
+        segments=stacked(rows, sizes, track),
+        peak=peak_text,
+        usable=unit_text(usable_units, digits),
+        used_share=share_text(peak, used),
+        limit=limit_text,
+        limit_at=at(limit / track),
+        capacity_at=at(usable / track),
+        headroom=percent(headroom or 0.0),
+        fits=fits,
+        verdict=_plain_verdict(fits, peak, usable, (peak_text, unit_text(usable_units, digits)))
+        if headroom is None
+        else _verdict(fits, peak, limit, usable, (peak_text, limit_text, unit_text(usable_units, digits))),
+        phase=spoken(memory.phase),
+        beside=_beside(memory),
+    )
+
+
+def _part_text(n_bytes: int, units: int, digits: int) -> str:
+    """A part that is there never prints as zero."""
+    return unit_text(units, digits) if units or not n_bytes else f"<{one_unit(digits)}"
+
+
+def _plain_verdict(fits: bool, peak: int, usable: int, texts: tuple[str, str]) -> str:
+    """The same where the headroom is not known."""
+    peak_text, usable_text = texts
+    if fits:
+        return f"Fits: the peak is {peak_text} of {usable_text} GiB."
+    if peak <= usable:
+        return f"Does not fit: the peak of {peak_text} of {usable_text} GiB leaves too little free, or the host does."
+    return f"Does not fit: the peak of {peak_text} GiB is above the {usable_text} GiB of the device."
+
+
+def _verdict(fits: bool, peak: int, limit: int, usable: int, texts: tuple[str, str, str]) -> str:
+    """How peak, limit and capacity compare; `fits` is the estimate's word and is never contradicted."""
+    peak_text, limit_text, usable_text = texts
+    if fits and peak <= limit:
+        return f"Fits: the peak of {peak_text} GiB is within the limit of {limit_text} GiB."
+    if fits:
+        return f"Fits the device's {usable_text} GiB, but the peak of {peak_text} GiB eats into the headroom."
+    if peak <= limit:
+        return f"Does not fit for another reason than GPU memory: its peak is {peak_text} of {usable_text} GiB."
+    if peak <= usable:
+        return f"Does not fit: the peak of {peak_text} GiB is above the limit of {limit_text} GiB."
+    return f"Does not fit: the peak of {peak_text} GiB is above the {usable_text} GiB of the device."
+
+
+def _beside(memory: MemoryDocument) -> tuple[Pair, ...]:
+    """Memory figures that stand beside the bar; those that are zero or do not apply are left out."""
+    pairs = [
+        ("Allocated peak", short_bytes(memory.allocated_peak_bytes)),
+        ("Reserved peak", short_bytes(memory.reserved_peak_bytes)),
+        ("Weights, gradients and optimizer", short_bytes(memory.static_bytes) if memory.static_bytes else ""),
+        ("Host memory", short_bytes(memory.host_bytes) if memory.host_bytes else ""),
+        ("Disk", short_bytes(memory.disk_bytes) if memory.disk_bytes else ""),
+        ("Largest batch that fits", whole(memory.max_batch) if memory.max_batch else "none"),
+        ("Tokens the KV cache holds", whole(memory.kv_cache_tokens) if memory.kv_cache_tokens else ""),
+    ]
+    return tuple(Pair(label=label, value=value) for label, value in pairs if value)

@@ -1,0 +1,204 @@
+"""What is rented and bought, and which workload sits on which GPU, as ready text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from planner.plan.types import NodeLoad, Plan, PurchaseLine, Totals
+from planner.report.bars import WHOLE_SHARE, letter, share_text, stacked, tone
+from planner.report.numbers import dealt_out, figure, fixed, money, money_sum, percent, shown, whole
+from planner.report.types import Bill, BillRow, Cell, NodeGroup, Segment
+from planner.report.words import LOW_CONFIDENCE, PROCUREMENT, spoken
+from planner.report.workloads import UNKNOWN
+from planner.units import MICRO, ceil_div
+
+MOST_NODE_GROUPS = 40
+"""Groups of equal nodes drawn; the others stand in plan.json."""
+CELLS_PER_ROW = 8
+CELL = 36
+"""Pitch of the drawn GPUs, in drawing units."""
+LARGEST_ROUNDING_USD = 0.001
+"""A difference between lines and total above this is no rounding of the plan's own numbers."""
+
+
+def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
+    """The bill of materials; `gpu_names` maps GPU ids to the names people use."""
+    lines, totals = plan.purchases, plan.totals
+    rent = [line.usd_per_hour or 0.0 for line in lines]
+    capex = [line.capex_usd or 0.0 for line in lines]
+    hourly = money_sum(rent, totals.usd_per_hour if totals and totals.usd_per_hour is not None else sum(rent))
+    bought = money_sum(capex, totals.capex_usd if totals else sum(capex), digits=0, most=2)
+    is_priced = all(line.usd_per_hour is not None for line in lines) and bool(lines)
+    rows = tuple(
+        _row(i, line, hour, once, gpu_names)
+        for i, (line, hour, once) in enumerate(zip(lines, hourly.parts, bought.parts, strict=True))
+    )
+    return Bill(
+        rows=rows,
+        nodes=whole(sum(line.nodes for line in lines)),
+        gpus=whole(sum(line.gpus for line in lines)),
+        usd_per_hour=hourly.total if is_priced else UNKNOWN,
+        capex_usd=bought.total,
+        power_kw=figure(totals.power_kw) if totals else UNKNOWN,
+        rack_units=figure(totals.rack_units) if totals and totals.rack_units is not None else UNKNOWN,
+        note=_bill_note(plan, is_priced, hourly.is_exact and bought.is_exact),
+        has_capex=any(capex),
+        cost_bar=_cost_bar(rows, rent) if is_priced else (),
+    )
+
+
+def _bill_note(plan: Plan, is_priced: bool, is_exact: bool) -> str:
+    """What the reader has to know about how the lines add up; empty when they do, to the last digit."""
+    if not is_priced:
+        return "At least one price is unknown, so there is no total." if plan.purchases else ""
+    if is_exact or plan.totals is None:
+        return ""
+    apart = max(
+        abs((plan.totals.usd_per_hour or 0.0) - sum(line.usd_per_hour or 0.0 for line in plan.purchases)),
+        abs(plan.totals.capex_usd - sum(line.capex_usd or 0.0 for line in plan.purchases)),
+    )
+    if apart > LARGEST_ROUNDING_USD:
+        return f"The lines and the totals of this plan differ by {money(apart)} USD."
+    return "Lines are rounded; the totals are rounded from the exact sums."
+
+
+def _row(index: int, line: PurchaseLine, usd_per_hour: str, capex_usd: str, gpu_names: Mapping[str, str]) -> BillRow:
+    gpu = gpu_names.get(line.gpu, line.gpu)
+    confidence = line.price_confidence or ("" if line.procurement == "owned" else "unknown")
+    return BillRow(
+        number=str(index + 1),
+        item=f"{whole(line.nodes)} × {shown(line.node)}",
+        offer=shown(line.offer),
+        provider=shown(line.provider),
+        procurement=PROCUREMENT.get(line.procurement, spoken(line.procurement)),
+        gpu=shown(gpu),
+        nodes=whole(line.nodes),
+        gpus=whole(line.gpus),
+        usd_per_hour=usd_per_hour if line.usd_per_hour is not None else UNKNOWN,
+        capex_usd=capex_usd if line.capex_usd is not None else UNKNOWN,
+        spread=_spread(line),
+        power_kw=figure(line.power_kw),
+        rack_units=figure(line.rack_units) if line.rack_units is not None else UNKNOWN,
+        period=str(line.period + 1),
+        source=shown(line.price_source or UNKNOWN, longest=300),
+        as_of=shown(line.price_as_of or UNKNOWN),
+        confidence=shown(confidence or UNKNOWN),
+        is_weak=confidence.casefold() in LOW_CONFIDENCE or confidence == "unknown",
+    )
+
+
+def _spread(line: PurchaseLine) -> str:
+    """Lowest and highest reading of the price of one node, where there was more than one."""
+    if line.usd_low is None or line.usd_high is None or line.usd_low == line.usd_high:
+        return ""
+    unit = "USD" if line.procurement == "buy" else "USD/h"
+    digits = 0 if line.procurement == "buy" else 2
+    return f"{fixed(line.usd_low, digits)} to {fixed(line.usd_high, digits)} {unit} a node"
+
+
+def _cost_bar(rows: Sequence[BillRow], rent: Sequence[float]) -> tuple[Segment, ...]:
+    """Shares of the lines in the hourly cost, largest first; lines that cost nothing are left out."""
+    total = sum(rent)
+    if total <= 0:
+        return ()
+    order = sorted((i for i, r in enumerate(rent) if r > 0), key=lambda i: (-rent[i], i))
+    # Exact integers in proportion to the rents: shares that add up to 100 % by largest remainder.
+    shares = dealt_out([round(rent[i] / MICRO) for i in order], WHOLE_SHARE)
+    labels = [
+        (
+            tone(k),
+            rows[i].number,
+            f"{rows[i].item}, {rows[i].procurement}",
+            f"{rows[i].usd_per_hour} USD/h",
+            share_text(rent[i], shares[k]),
+        )
+        for k, i in enumerate(order)
+    ]
+    return stacked(labels, [rent[i] for i in order], total)
+
+
+def power_text(totals: Totals) -> str:
+    """Facility and IT power in one phrase."""
+    return f"{figure(totals.power_kw)} kW with cooling, {figure(totals.it_power_kw)} kW at the machines"
+
+
+def fleet_view(plan: Plan, gpu_names: Mapping[str, str]) -> tuple[NodeGroup, ...]:
+    """Each group of equal nodes with the workloads on its GPUs."""
+    letters = {w.name: letter(i) for i, w in enumerate(plan.workloads)}
+    tones = {w.name: tone(i) for i, w in enumerate(plan.workloads)}
+    return tuple(_group(plan, load, letters, tones, gpu_names) for load in plan.nodes[:MOST_NODE_GROUPS])
+
+
+def _group(
+    plan: Plan, load: NodeLoad, letters: Mapping[str, str], tones: Mapping[str, str], gpu_names: Mapping[str, str]
+) -> NodeGroup:
+    line = plan.purchases[load.purchase]
+    owners = list(_owners(plan, load, line))[: load.gpus]
+    cells = tuple(
+        _cell(i, owners[i] if i < len(owners) else None, letters, tones, load.gpus_used) for i in range(load.gpus)
+    )
+    num_rows = ceil_div(max(load.gpus, 1), CELLS_PER_ROW)
+    ram = (
+        f", {percent(load.ram_bytes_used / load.ram_bytes)} of host memory used"
+        if load.ram_bytes and load.ram_bytes_used
+        else ""
+    )
+    return NodeGroup(
+        title=f"{shown(line.node)}: {whole(load.gpus)} × {shown(gpu_names.get(line.gpu, line.gpu))}",
+        count=f"{whole(load.nodes)} {'node' if load.nodes == 1 else 'nodes'}",
+        use=f"{whole(load.gpus_used)} of {whole(load.gpus)} GPUs used{ram}",
+        holds=tuple(
+            f"{letters.get(name, '?')}: {whole(n)} {'replica' if n == 1 else 'replicas'} of {shown(name)}"
+            for name, n in sorted(load.replicas.items(), key=lambda item: letters.get(item[0], item[0]))
+            if n
+        ),
+        cells=cells,
+        width=str(CELL * min(CELLS_PER_ROW, max(load.gpus, 1))),
+        height=str(CELL * num_rows),
+    )
+
+
+def _owners(plan: Plan, load: NodeLoad, line: PurchaseLine) -> Iterator[str]:
+    """The workload on each used GPU of one node, in the order of the workloads."""
+    for workload in plan.workloads:
+        replicas = load.replicas.get(workload.name, 0)
+        if not replicas:
+            continue
+        here = [p for p in workload.placements if p.offer == line.offer] or list(workload.placements)
+        if here:
+            placement = here[0]
+            for _ in range(replicas * ceil_div(placement.gpus_per_replica, placement.nodes_per_replica)):
+                yield workload.name
+
+
+def _cell(index: int, owner: str | None, letters: Mapping[str, str], tones: Mapping[str, str], gpus_used: int) -> Cell:
+    row, column = divmod(index, CELLS_PER_ROW)
+    # A GPU the load counts as used without saying by whom is drawn as used, with a question mark.
+    mark = letters.get(owner, "?") if owner is not None else "?" if index < gpus_used else "·"
+    return Cell(
+        x=str(column * CELL + 2),
+        y=str(row * CELL + 2),
+        text_x=str(column * CELL + CELL // 2),
+        text_y=str(row * CELL + CELL // 2 + 5),
+        letter=mark,
+        tone=tones.get(owner, "tone-0") if owner is not None else "free",
+        label=shown(owner) if owner is not None else "free",
+    )
+
+
+def hourly_text(plan: Plan) -> str | None:
+    """The hourly cost exactly as the bill of materials prints it; None when a price is unknown."""
+    if plan.totals is None or plan.totals.usd_per_hour is None:
+        return None
+    return money_sum([line.usd_per_hour or 0.0 for line in plan.purchases], plan.totals.usd_per_hour).total
+
+
+def purchase_phrase(line: PurchaseLine, gpu_names: Mapping[str, str]) -> str:
+    """`2 × p5.48xlarge (16 × NVIDIA H100 SXM 80 GB)`."""
+    gpu = shown(gpu_names.get(line.gpu, line.gpu))
+    return f"{whole(line.nodes)} × {shown(line.node)} ({whole(line.gpus)} × {gpu})"
+
+
+def month_text(amount: float | None) -> str:
+    """A monthly or yearly amount in whole USD."""
+    return money(amount, 0) if amount is not None else UNKNOWN

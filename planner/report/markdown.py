@@ -1,0 +1,61 @@
+"""A plan as Markdown short enough for a pull-request comment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from planner.report.types import ReportView
+
+MOST_ROWS = 20
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&@])")
+_ADDRESS = re.compile(r"(?i)\b(https?|ftp|mailto|javascript|data|file|www)([:.])")
+
+
+def escaped(text: str) -> str:
+    """Text that stays text: no markup, no mention, no automatic link.
+
+    >>> escaped("a|b @c #1 <i>")
+    'a\\\\|b \\\\@\u2060c \\\\#\u20601 \\\\<i\\\\>'
+    """
+    unlinked = _ADDRESS.sub("\\1\u2060\\2", text)
+    return _SPECIAL.sub(r"\\\1", unlinked).replace("\\@", "\\@\u2060").replace("\\#", "\\#\u2060")
+
+
+def render_markdown(view: ReportView) -> str:
+    """Decision, key figures, bill of materials and workloads."""
+    lines = [f"## {escaped(view.masthead.title)}", "", f"**{view.status_word}.** {escaped(view.decision)}", ""]
+    if view.figures:
+        lines += _table(
+            ["", ""], [(f.label, f"{f.value} {f.unit} {f'({f.note})' if f.note else ''}") for f in view.figures]
+        )
+    if view.infeasible is not None:
+        conflict = [(c.where, c.limit, c.value, c.text) for c in view.infeasible.conflict]
+        lines += _table(["where", "requirement", "value", "meaning"], conflict)
+        changes = [(r.limit, r.value, r.usd_per_hour, r.text) for r in view.infeasible.relaxations]
+        lines += _table(["requirement", "new value", "plan would cost", "change"], changes)
+        for group in view.infeasible.unplaceable:
+            lines += _table([f"GPU for {group.workload}", "nearest miss"], [(r.gpus, r.reason) for r in group.rows])
+    bill = [(r.item, r.gpu, r.procurement, r.gpus, r.usd_per_hour) for r in view.bill.rows]
+    if bill:
+        bill.append(("total", "", "", view.bill.gpus, view.bill.usd_per_hour))
+        lines += _table(["item", "GPU", "how", "GPUs", "USD/h"], bill)
+    workloads = [(w.name, w.summary, f"{w.memory.peak} / {w.memory.usable} GiB", w.status_word) for w in view.workloads]
+    lines += _table(["workload", "runs as", "memory a GPU", "targets"], workloads)
+    lines += [escaped(view.proof), ""]
+    lines += [f"- ⚠ {escaped(w)}" for w in view.warnings]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of at most `MOST_ROWS` rows, then how many were left out; nothing for no rows."""
+    if not rows:
+        return []
+    lines = [_line(head), "|" + " --- |" * len(head)]
+    lines += [_line(row) for row in rows[:MOST_ROWS]]
+    hidden = len(rows) - MOST_ROWS
+    return [*lines, "", *([f"{hidden} more in plan.json.", ""] if hidden > 0 else [])]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(escaped(c).strip() for c in cells) + " |"

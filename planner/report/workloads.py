@@ -1,0 +1,343 @@
+"""One workload of a plan as ready text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from planner.estimate.document import ConfigValue, WorkloadEstimate
+from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
+from planner.report.bars import at, letter, memory_bar, tone
+from planner.report.numbers import figure, money, percent, shown, told_apart, whole
+from planner.report.types import (
+    AlternativeRow,
+    Pair,
+    PlacementRow,
+    RejectedGroup,
+    RejectedRow,
+    TargetRow,
+    WorkloadView,
+)
+from planner.report.words import BOUND_BY, CONFIG, HEADROOM, OFFLOAD, PARALLEL_SHORT, TARGETS, TargetWords, spoken
+from planner.units import MILLI, seconds, short_count
+
+MOST_REJECTED_ROWS = 12
+"""Rejected rows of one workload printed; the others stand in rejected.csv."""
+MOST_GPUS_NAMED = 12
+UNKNOWN = "–"
+"""Printed where a figure does not apply or is not known."""
+STATES: Mapping[str, tuple[str, str]] = {
+    "met": ("met", "✓"),
+    "tight": ("likely met", "≈"),
+    "missed": ("missed", "✗"),
+}
+
+
+def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> WorkloadView:
+    """The section of one workload; `headroom` is the share of device memory that has to stay free."""
+    targets = tuple(target_row(d, workload) for d in workload.demand_met)
+    status = worst_state(targets)
+    return WorkloadView(
+        id=f"workload-{index + 1}",
+        letter=letter(index),
+        tone=tone(index),
+        name=shown(workload.name),
+        mode="inference" if workload.mode == "infer" else "training",
+        model=shown(workload.model),
+        params=parameters(workload),
+        engine=shown(workload.engine),
+        gpu=shown(workload.gpu_name),
+        gpus=whole(workload.gpus),
+        summary=one_line(workload),
+        why=shown(workload.why, longest=600),
+        memory=memory_bar(workload.memory, headroom=headroom, fits=workload.fits),
+        targets=targets,
+        status=status,
+        status_word=_status_word(targets, status),
+        bound_by=bound_by(workload.performance.bound_by),
+        speed=speed_pairs(workload),
+        config=config_pairs(workload.config),
+        money=money_pairs(workload),
+        price=price_text(workload),
+        headroom=tuple(
+            Pair(label=HEADROOM.get(k, shown(spoken(k).capitalize())), value=percent(v))
+            for k, v in workload.headroom.items()
+        ),
+        placements=tuple(_placement(p) for p in workload.placements),
+        alternatives=tuple(_alternative(a) for a in workload.alternatives),
+        warnings=tuple(shown(w, longest=600) for w in workload.warnings),
+    )
+
+
+def parameters(workload: WorkloadEstimate) -> str:
+    """Exact parameter count, with the active ones where experts make them fewer."""
+    total = f"{short_count(workload.params_total)} ({whole(workload.params_total)})"
+    if workload.params_active == workload.params_total:
+        return total
+    return f"{total}, {short_count(workload.params_active)} active per token"
+
+
+def one_line(workload: WorkloadEstimate) -> str:
+    """`2 replicas on 4 × NVIDIA L40S, fp8, TP 2, batch 64`."""
+    replicas = f"{whole(workload.replicas)} {'replica' if workload.replicas == 1 else 'replicas'}"
+    phrase = config_phrase(workload.config)
+    return f"{replicas} on {whole(workload.gpus)} × {shown(workload.gpu_name)}" + (f", {phrase}" if phrase else "")
+
+
+def config_phrase(config: Mapping[str, ConfigValue]) -> str:
+    """A configuration in a few words: precision, how it is split, batch, what is offloaded."""
+    words = [shown(str(config["precision"]))] if config.get("precision") else []
+    kv = config.get("kv_precision")
+    if kv and kv != config.get("precision"):
+        words.append(f"KV {shown(str(kv))}")
+    words += [f"{short} {config[k]}" for k, short in PARALLEL_SHORT.items() if config.get(k) not in (None, 1)]
+    sharding = config.get("sharding")
+    if sharding not in (None, "none"):
+        words.append(shown(str(sharding)))
+    batch = config.get("micro_batch") or config.get("batch")
+    if batch is not None:
+        words.append(f"{'micro-batch' if config.get('micro_batch') else 'batch'} {batch}")
+    if config.get("checkpointing") not in (None, "none"):
+        words.append(f"{config['checkpointing']} checkpointing")
+    words += offload_words(config.get("offload"))
+    return ", ".join(words)
+
+
+def offload_words(offload: ConfigValue) -> list[str]:
+    """What is kept outside the GPU, with its share."""
+    if not isinstance(offload, Mapping):
+        return []
+    return [f"{percent(share)} of {OFFLOAD.get(key, spoken(key))}" for key, share in sorted(offload.items()) if share]
+
+
+def config_pairs(config: Mapping[str, ConfigValue]) -> tuple[Pair, ...]:
+    """Every setting that has a value, in reading order; what is not split is not listed."""
+    keys = [k for k in CONFIG if k in config] + sorted(k for k in config if k not in CONFIG)
+    return tuple(
+        Pair(label=shown(CONFIG.get(k, spoken(k).capitalize())), value=config_value(config[k]))
+        for k in keys
+        if config[k] is not None and not (k in PARALLEL_SHORT and config[k] == 1)
+    )
+
+
+def config_value(value: ConfigValue) -> str:
+    """One setting as text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return "; ".join(offload_words(value)) or "none"
+    if isinstance(value, int):
+        return whole(value)
+    return figure(value, 6) if isinstance(value, float) else shown(str(value))
+
+
+def bound_by(key: str) -> str:
+    """What limits the speed, in words."""
+    return BOUND_BY.get(key, shown(spoken(key)))
+
+
+def speed_pairs(workload: WorkloadEstimate) -> tuple[Pair, ...]:
+    """Predicted speed of the whole deployment with its 90 % intervals; what does not apply is left out."""
+    p = workload.performance
+    rows: list[tuple[str, str, float | None, str]] = [
+        ("Generated tokens", "output_tokens_per_second", p.output_tokens_per_second, "rate"),
+        ("Tokens", "tokens_per_second", p.tokens_per_second, "rate"),
+        ("Tokens per GPU", "tokens_per_second_per_gpu", p.tokens_per_second_per_gpu, "rate"),
+        ("Requests", "requests_per_second", p.requests_per_second, "rate"),
+        ("Time to first token", "ttft_s", p.ttft_s, "time"),
+        ("Time per output token", "tpot_s", p.tpot_s, "time"),
+        ("Prefill", "prefill_s", p.prefill_s, "time"),
+        ("Step", "step_s", p.step_s, "time"),
+    ]
+    pairs = [
+        Pair(label=label, value=_speed(value, kind), note=_interval_note(workload.intervals.get(key), kind))
+        for label, key, value, kind in rows
+        if value is not None
+    ]
+    if p.mfu is not None:
+        pairs.append(Pair(label="Share of peak arithmetic (MFU)", value=percent(p.mfu, 1)))
+    return tuple(pairs)
+
+
+def _speed(value: float, kind: str) -> str:
+    return seconds(value) if kind == "time" else f"{figure(value)}/s"
+
+
+def _interval_note(interval: tuple[float, float] | None, kind: str) -> str:
+    return f"{_speed(interval[0], kind)} to {_speed(interval[1], kind)}" if interval is not None else ""
+
+
+def money_pairs(workload: WorkloadEstimate) -> tuple[Pair, ...]:
+    """Cost and power of the workload."""
+    cost = workload.cost
+    rows = [
+        ("Cost", f"{money(cost.usd_per_hour)} USD/h" if cost.usd_per_hour is not None else "price unknown"),
+        (
+            "Per million generated tokens",
+            f"{money(cost.usd_per_million_output_tokens)} USD"
+            if cost.usd_per_million_output_tokens is not None
+            else "",
+        ),
+        ("In all", f"{money(cost.usd_total, 0)} USD" if cost.usd_total is not None else ""),
+        ("Power", f"{figure(workload.power_kw)} kW" if workload.power_kw is not None else ""),
+        ("CO2", f"{figure(workload.kg_co2_per_month)} kg/month" if workload.kg_co2_per_month is not None else ""),
+    ]
+    return tuple(Pair(label=label, value=value) for label, value in rows if value)
+
+
+def price_text(workload: WorkloadEstimate) -> str:
+    """Which price the cost rests on; empty when none is known."""
+    return shown(workload.cost.basis, longest=300) if workload.cost.basis else ""
+
+
+def target_row(demand: DemandMet, workload: WorkloadEstimate) -> TargetRow:
+    """One target as a bar with the target line and the prediction interval on one scale."""
+    words = TARGETS.get(demand.target) or _unknown_target(demand)
+    interval = target_interval(demand, workload)
+    state = target_state(demand, interval, words)
+    low, high = (told_apart(demand.asked, end, significant=3)[1] for end in interval) if interval else ("", "")
+    asked, got = told_apart(demand.asked, demand.got, significant=3)
+    ends = interval or (demand.got, demand.got)
+    scale = 1.15 * max(demand.asked, demand.got, *ends) or 1.0
+    word, mark = STATES[state]
+    return TargetRow(
+        key=shown(demand.target),
+        label=shown(words.label),
+        unit=words.unit,
+        relation="at least" if words.good == "high" else "at most",
+        asked=asked,
+        got=got,
+        interval=f"{low} to {high}" if interval else "",
+        state=state,
+        word=word,
+        mark=mark,
+        bar=at(demand.got / scale),
+        target_at=at(demand.asked / scale),
+        low_at=at(ends[0] / scale),
+        high_at=at(ends[1] / scale),
+        whisker=at((ends[1] - ends[0]) / scale),
+    )
+
+
+def _unknown_target(demand: DemandMet) -> TargetWords:
+    """Words for a target this report does not know: the side that is good follows from the verdict."""
+    is_high = (demand.got >= demand.asked) == demand.met
+    return TargetWords(spoken(demand.target), "", "high" if is_high else "low")
+
+
+RATES = ("requests_per_second", "output_tokens_per_second", "tokens_per_second")
+"""Targets that bound a rate."""
+
+
+def target_interval(demand: DemandMet, workload: WorkloadEstimate) -> tuple[float, float] | None:
+    """The 90 % interval of the quantity a target bounds, in the target's own unit.
+
+    What a plan counts on may be a fixed share of the predicted rate (room for bursts), and a time to finish is work
+    over rate; so the relative interval of the rate is laid around what the plan gives.
+    """
+    latency = {"ttft_ms": "ttft_s", "tpot_ms": "tpot_s"}.get(demand.target)
+    if latency is not None:
+        ends = workload.intervals.get(latency)
+        return (ends[0] / MILLI, ends[1] / MILLI) if ends else None
+    spread = rate_spread(workload, demand.target if demand.target in RATES else "tokens_per_second")
+    if spread is None:
+        return None
+    low, high = spread
+    if demand.target in RATES:
+        return demand.got * low, demand.got * high
+    if demand.target == "deadline_hours" and low > 0:
+        return demand.got / high, demand.got / low
+    return None
+
+
+def rate_spread(workload: WorkloadEstimate, key: str) -> tuple[float, float] | None:
+    """Both ends of the interval of a rate as shares of the rate; that of all tokens where it has none of its own."""
+    for name in (key, "tokens_per_second"):
+        rate, ends = getattr(workload.performance, name), workload.intervals.get(name)
+        if rate and ends is not None:
+            return ends[0] / rate, ends[1] / rate
+    return None
+
+
+def target_state(demand: DemandMet, interval: tuple[float, float] | None, words: TargetWords) -> str:
+    """`missed`, `met`, or `tight` where the interval reaches past the target."""
+    if not demand.met:
+        return "missed"
+    if interval is None:
+        return "met"
+    past = interval[0] < demand.asked if words.good == "high" else interval[1] > demand.asked
+    return "tight" if past else "met"
+
+
+def worst_state(targets: Sequence[TargetRow]) -> str:
+    """The state of a workload: that of its worst target; `none` where nothing was asked."""
+    states = {t.state for t in targets}
+    return next((s for s in ("missed", "tight", "met") if s in states), "none")
+
+
+def _status_word(targets: Sequence[TargetRow], status: str) -> str:
+    num_met = sum(t.state != "missed" for t in targets)
+    if status == "none":
+        return "no targets set"
+    if status == "missed":
+        return f"{num_met} of {len(targets)} targets met"
+    every = {1: "target met", 2: "both targets met"}.get(len(targets), f"all {len(targets)} targets met")
+    return (
+        every if status == "met" else f"{every}, though not surely" if len(targets) == 1 else f"{every}, not all surely"
+    )
+
+
+def _placement(p: Placement) -> PlacementRow:
+    return PlacementRow(
+        offer=shown(p.offer),
+        node=shown(p.node),
+        gpu=shown(p.gpu),
+        replicas=whole(p.replicas),
+        gpus_per_replica=whole(p.gpus_per_replica),
+        nodes_per_replica=whole(p.nodes_per_replica),
+        share=percent(p.share_of_demand),
+        config=config_phrase(p.config),
+    )
+
+
+def _alternative(a: Alternative) -> AlternativeRow:
+    return AlternativeRow(
+        gpu=shown(a.gpu),
+        host=shown(a.host),
+        gpus=whole(a.gpus),
+        config=config_phrase(a.config),
+        usd_per_hour=money(a.usd_per_hour) if a.usd_per_hour is not None else UNKNOWN,
+        more=signed(a.usd_per_hour_more),
+        power_kw=figure(a.power_kw) if a.power_kw is not None else UNKNOWN,
+        why_not=shown(a.why_not, longest=300),
+    )
+
+
+def signed(amount: float | None) -> str:
+    """A difference in money with its sign.
+
+    >>> signed(3.5), signed(-0.25), signed(0.0), signed(None)
+    ('+3.50', '−0.25', '±0.00', '–')
+    """
+    if amount is None:
+        return UNKNOWN
+    return f"{'+' if amount > 0 else '−' if amount < 0 else '±'}{money(abs(amount))}"
+
+
+def rejected_group(name: str, rejected: Sequence[Rejected], *, index: int) -> RejectedGroup:
+    """Rejected GPUs of one workload; those with the same reason share a row."""
+    by_reason: dict[str, list[str]] = {}
+    for r in rejected:
+        by_reason.setdefault(shown(r.reason, longest=300), []).append(shown(r.gpu))
+    rows = [RejectedRow(gpus=_names(gpus), reason=reason) for reason, gpus in by_reason.items()]
+    hidden = len(rows) - MOST_REJECTED_ROWS
+    return RejectedGroup(
+        workload=shown(name),
+        letter=letter(index),
+        rows=tuple(rows[:MOST_REJECTED_ROWS]),
+        more=f"{hidden} more in rejected.csv and plan.json." if hidden > 0 else "",
+    )
+
+
+def _names(names: Sequence[str]) -> str:
+    hidden = len(names) - MOST_GPUS_NAMED
+    return ", ".join(names[:MOST_GPUS_NAMED]) + (f" and {hidden} more" if hidden > 0 else "")

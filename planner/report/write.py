@@ -1,0 +1,80 @@
+"""Write the reports of a plan into a folder, each file whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from planner.errors import InputError, MissingPartError
+from planner.files import write_atomically
+from planner.plan.types import Plan
+from planner.report.html import render_html
+from planner.report.markdown import render_markdown
+from planner.report.pdf import render_pdf
+from planner.report.tables import render_csv, render_xlsx, tables
+from planner.report.types import ReportView
+from planner.report.view import view_of
+
+FORMATS = ("html", "pdf", "md", "json", "csv", "xlsx")
+HTML_NAME = "report.html"
+VIEW_SCHEMA = "planner/report/v1"
+_WRITE_ORDER = ("html", "md", "json", "csv", "xlsx", "pdf")
+"""The PDF last: what needs no system library is there when it fails."""
+
+
+def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """The formats as they are, when all exist.
+
+    Raises InputError that names those that do not.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(f"--format: no such format: {', '.join(unknown)}; there are {', '.join(FORMATS)}")
+    return tuple(formats)
+
+
+def write_reports(
+    plan: Plan, folder: Path, formats: Sequence[str], *, templates: Path | None = None
+) -> tuple[Path, ...]:
+    """Write the reports asked for; returns their paths.
+
+    Raises InputError for a format that does not exist or a folder that cannot be written, MissingPartError when the
+    PDF's libraries are missing: every other format, and the HTML in any case, is then already written.
+    """
+    check_formats(formats)
+    view = view_of(plan)
+    html = render_html(view, templates=templates) if {"html", "pdf"} & set(formats) else ""
+    written: list[Path] = []
+    for name in (f for f in _WRITE_ORDER if f in formats):
+        try:
+            files = _files(name, view, html)
+        except MissingPartError as err:
+            if "html" not in formats:
+                written.append(write_atomically(folder / HTML_NAME, html.encode()))
+            raise MissingPartError(f"{err}\nWritten: {', '.join(str(p) for p in written)}") from err
+        written += [write_atomically(folder / file_name, content) for file_name, content in files.items()]
+    return tuple(written)
+
+
+def _files(name: str, view: ReportView, html: str) -> Mapping[str, bytes]:
+    """The files of one format, by name."""
+    match name:
+        case "html":
+            return {HTML_NAME: html.encode()}
+        case "pdf":
+            return {"report.pdf": render_pdf(html)}
+        case "md":
+            return {"report.md": render_markdown(view).encode()}
+        case "json":
+            return {"report.json": render_json(view).encode()}
+        case "csv":
+            return {f"{table}.csv": render_csv(rows).encode() for table, rows in tables(view).items()}
+        case _:
+            return {"report.xlsx": render_xlsx(tables(view))}
+
+
+def render_json(view: ReportView) -> str:
+    """The view as JSON: the texts of the report, for pages and dashboards of one's own."""
+    return json.dumps({"schema": VIEW_SCHEMA, **asdict(view)}, ensure_ascii=False, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,151 @@
+"""The problem made ready: sorted, sized, bounded, so that rules only loop and compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from planner.solve.patterns import Pattern, Size, gpus_add_up, maximal_patterns, most_that_fit
+from planner.solve.problem import Column, NodeType, Problem, Workload
+from planner.solve.scale import replicas_for
+from planner.units import ceil_div
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One column that can be used at all."""
+
+    workload: str
+    column: Column
+    size: Size
+    """GPUs and memory of one piece: what one replica takes of each node it sits on."""
+    replicas: tuple[int, ...]
+    """Mode `one`: replicas in each period. Mode `replicas`: the most that could be needed, in each period."""
+    shares: tuple[Fraction, ...] = ()
+    """Mode `fluid`: GPUs that would serve the whole demand, in each period."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.workload, self.column.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """How replicas fill the nodes of one type."""
+
+    sizes: tuple[Size, ...]
+    patterns: tuple[Pattern, ...]
+    """Empty where GPUs simply add up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A problem with its usable columns by workload and by node type."""
+
+    problem: Problem
+    node_types: Mapping[str, NodeType]
+    workloads: tuple[Workload, ...]
+    ways: Mapping[str, tuple[Way, ...]]
+    """By workload."""
+    ways_on: Mapping[str, tuple[Way, ...]]
+    """By node type."""
+    packing: Mapping[str, Packing]
+    most_nodes: Mapping[str, int]
+    """No answer needs more nodes of the type than this."""
+
+    @property
+    def periods(self) -> range:
+        return range(self.problem.periods)
+
+    def slots(self) -> Iterator[tuple[str, int]]:
+        """Every node type in every period."""
+        return ((t, p) for t in self.node_types for p in self.periods)
+
+
+def prepare(problem: Problem) -> Instance:
+    """Sort, drop columns that can never be used, size what is left.
+
+    Raises InputError when a node type has too many different sizes of replicas.
+    """
+    node_types = dict(sorted(problem.node_types.items()))
+    workloads = tuple(sorted(problem.workloads, key=lambda w: w.id))
+    ways = {w.id: tuple(_usable(problem, w)) for w in workloads}
+    ways_on: dict[str, list[Way]] = {t: [] for t in node_types}
+    for w in workloads:
+        for way in ways[w.id]:
+            ways_on[way.column.node].append(way)
+    packing = {t: _packing(t, node_types[t], ways_on[t]) for t in node_types}
+    return Instance(
+        problem=problem,
+        node_types=node_types,
+        workloads=workloads,
+        ways=ways,
+        ways_on={t: tuple(found) for t, found in ways_on.items()},
+        packing=packing,
+        most_nodes={t: _most_nodes(node_types[t], ways_on[t]) for t in node_types},
+    )
+
+
+def capacity(node: NodeType) -> Size:
+    """GPUs and memory of one node; 0 memory where it is no constraint."""
+    return node.gpus, node.ram or 0
+
+
+def _usable(p: Problem, w: Workload) -> Iterator[Way]:
+    """The columns whose replica fits an empty node of a kind that can be had, and that meet the demand."""
+    for c in sorted(w.columns, key=lambda c: c.id):
+        node = p.node_types[c.node]
+        size = _piece(node, c)
+        too_big = most_that_fit(size, capacity(node)) < 1 or (node.ram is not None and c.ram > node.ram)
+        if too_big or not (node.owned or node.can_grow):
+            continue
+        demand = [p.demand(w, period) for period in range(p.periods)]
+        if w.mode == "fluid":
+            assert c.rate
+            shares = tuple((d or Fraction(0)) / c.rate for d in demand)
+            yield Way(workload=w.id, column=c, size=size, replicas=(), shares=shares)
+            continue
+        replicas = _replicas(c, w, demand)
+        if replicas is not None:
+            yield Way(workload=w.id, column=c, size=size, replicas=replicas)
+
+
+def _piece(node: NodeType, c: Column) -> Size:
+    if c.nodes > 1:
+        return node.gpus, (node.ram or 0)
+    return c.gpus, (c.ram if node.ram is not None else 0)
+
+
+def _replicas(c: Column, w: Workload, demand: list[Fraction | None]) -> tuple[int, ...] | None:
+    """Replicas per period; None where the column's own number does not meet the demand."""
+    if w.mode == "one" and c.replicas is not None:
+        short = c.rate is not None and any(d is not None and c.rate * c.replicas < d for d in demand)
+        return None if short else (c.replicas,) * len(demand)
+    if not c.rate:
+        return None
+    return tuple(replicas_for(d or Fraction(0), c.rate) for d in demand)
+
+
+def _packing(at: str, node: NodeType, ways: list[Way]) -> Packing:
+    sizes = tuple(sorted({w.size for w in ways if w.replicas}, reverse=True))
+    if not sizes or gpus_add_up(sizes, capacity(node)):
+        return Packing(sizes=sizes, patterns=())
+    return Packing(sizes=sizes, patterns=maximal_patterns(sizes, capacity(node), at=f"node_types.{at}"))
+
+
+def _most_nodes(node: NodeType, ways: list[Way]) -> int:
+    """Nodes that suffice when every workload takes its largest way here and shares no node."""
+    need: dict[str, int] = {}
+    for way in ways:
+        need[way.workload] = max(need.get(way.workload, 0), _nodes_alone(way, node))
+    total = sum(need.values())
+    return max(node.owned, total + (node.spares if total else 0))
+
+
+def _nodes_alone(way: Way, node: NodeType) -> int:
+    """Nodes one way fills when nothing else is on them."""
+    if way.shares:
+        return math.ceil(max(way.shares) / node.gpus)
+    return ceil_div(max(way.replicas) * way.column.nodes, most_that_fit(way.size, capacity(node)))

@@ -1,0 +1,163 @@
+"""The rules of a fleet, one function each, named as the sentence it states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from fractions import Fraction
+
+from ortools.sat.python.cp_model import BoundedLinearExpression, Constraint, CpModel, LinearExpr
+
+from planner.solve.instance import Instance
+from planner.solve.measures import limited
+from planner.solve.scale import FLUID_GRID, Loads, at_least, loads
+from planner.solve.variables import FleetVars, Sum, Term
+
+Rule = Callable[[Instance, FleetVars, CpModel], None]
+
+
+def total(terms: Iterable[Term]) -> LinearExpr:
+    """The weighted sum as an expression."""
+    terms = tuple(terms)
+    return LinearExpr.weighted_sum([v for _, v in terms], [c for c, _ in terms])
+
+
+def total_of(s: Sum) -> LinearExpr:
+    return total(s.terms) + s.constant
+
+
+def _named(m: CpModel, name: str, bounded: BoundedLinearExpression | bool) -> Constraint:
+    return m.add(bounded).with_name(name)
+
+
+def every_workload_is_served(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """Mode `one`: exactly one column is taken. Else what is placed serves the demand of every period."""
+    for w in i.workloads:
+        ways = i.ways[w.id]
+        if w.mode == "one":
+            m.add_exactly_one(x.takes[way.key] for way in ways).with_name(f"served[{w.id}]")
+            continue
+        for p in i.periods:
+            if w.mode == "fluid":
+                shares = [x.share[*way.key, p] for way in ways]
+                _named(m, f"served[{w.id},{p}]", LinearExpr.sum(shares) == FLUID_GRID)
+                continue
+            rates = [way.column.rate or Fraction(0) for way in ways]
+            row = at_least(rates, i.problem.demand(w, p) or Fraction(0))
+            placed = zip(row.coefficients, (x.copies[*way.key, p] for way in ways), strict=True)
+            _named(m, f"served[{w.id},{p}]", total(placed) >= row.bound)
+
+
+def replicas_fit_on_nodes(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """Each piece has a place in a pattern that nodes are filled by; no more nodes are filled than may work."""
+    for t, p in i.slots():
+        packing = i.packing[t]
+        if not packing.patterns:
+            continue
+        for k, size in enumerate(packing.sizes):
+            places = [(pattern[k], x.filled[t, p, n]) for n, pattern in enumerate(packing.patterns) if pattern[k]]
+            pieces = [term for way in i.ways_on[t] if way.size == size for term in x.pieces(way, p)]
+            _named(m, f"placed[{t},{p},{size[0]}x{size[1]}]", total(places) >= total(pieces))
+        filled = [(1, x.filled[t, p, n]) for n in range(len(packing.patterns))]
+        _named(m, f"filled[{t},{p}]", total(filled) <= _able_to_work(i, x, t, p))
+
+
+def gpus_in_use_are_there(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """GPUs in use on a node type are at most those of the nodes that may work; implied by patterns, but it helps."""
+    for t, p in i.slots():
+        whole = [(c * way.size[0], v) for way in i.ways_on[t] for c, v in x.pieces(way, p)]
+        fluid = [way for way in i.ways_on[t] if way.shares]
+        gpus = i.node_types[t].gpus
+        if not fluid:
+            if whole:
+                _named(m, f"gpus_fit[{t},{p}]", total(whole) <= gpus * _able_to_work(i, x, t, p))
+            continue
+        load = fluid_loads(i, t, [way.shares[p] for way in fluid])
+        shared = [(c, x.share[*way.key, p]) for c, way in zip(load.loads, fluid, strict=True)]
+        in_use = total([*shared, *((c * load.unit, v) for c, v in whole)])
+        _named(m, f"gpus_fit[{t},{p}]", in_use <= gpus * load.unit * _able_to_work(i, x, t, p))
+
+
+def fluid_loads(i: Instance, t: str, shares: Sequence[Fraction]) -> Loads:
+    """GPUs of a node type that whole workloads would fill, in whole numbers."""
+    return loads(shares, grid=FLUID_GRID, capacity=i.node_types[t].gpus * max(1, i.most_nodes[t]))
+
+
+def spare_nodes_stand_idle(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """Where anything works on a node type with spares, that many of its nodes are kept free."""
+    for (t, p), working in x.working.items():
+        _named(m, f"spares[{t},{p}]", x.present[t, p] >= i.node_types[t].spares * working)
+        for way in i.ways_on[t]:
+            for c, v in x.pieces(way, p):
+                most = way.replicas[p] * way.column.nodes
+                _named(m, f"working[{t},{p},{way.workload},{way.column.id}]", c * v <= most * working)
+            if way.shares:
+                served = x.share[*way.key, p] <= FLUID_GRID * working
+                _named(m, f"working[{t},{p},{way.workload},{way.column.id}]", served)
+
+
+def present_nodes_are_owned_or_paid_for(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """Nodes present are those owned, rented, under a reservation that runs, or bought and delivered."""
+    for t, p in i.slots():
+        node = i.node_types[t]
+        got: list[Term] = [(1, x.rented[t, p])] if (t, p) in x.rented else []
+        if node.reserve is not None:
+            got += x.under_term(t, p, node.reserve.term)
+        if node.buy is not None:
+            got += x.arrived(t, p, node.buy.lead)
+        _named(m, f"present[{t},{p}]", x.present[t, p] == total(got) + node.owned)
+
+
+def orders_stay_within_what_can_be_delivered(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """No more nodes are ordered in a period than the seller delivers."""
+    for (t, p), ordered in x.ordered.items():
+        buy = i.node_types[t].buy
+        if buy is not None and buy.max_per_period is not None:
+            _named(m, f"orders[{t},{p}]", ordered <= buy.max_per_period)
+
+
+def nodes_stay_within_stock(i: Instance, x: FleetVars, m: CpModel, *, kept: Collection[str]) -> None:
+    """Nodes there at once are at most the stock; nodes rented at once at most what can be rented."""
+    for t, p in i.slots():
+        node = i.node_types[t]
+        if f"stock.{t}" not in kept:
+            continue
+        if node.stock is not None:
+            _named(m, f"stock[{t},{p}]", x.present[t, p] <= node.stock)
+        if node.cost_max_nodes is not None and (t, p) in x.rented:
+            _named(m, f"rentable[{t},{p}]", x.rented[t, p] <= node.cost_max_nodes)
+
+
+def fleet_stays_within_limits(i: Instance, x: FleetVars, m: CpModel, *, kept: Collection[str]) -> None:
+    """Money, power, space and counts stay within what was set, in every period where they are per period."""
+    for name, value in i.problem.limits.given().items():
+        if name not in kept:
+            continue
+        for n, measured in enumerate(limited(name, i, x)):
+            _named(m, f"{name}[{n}]", total_of(measured) <= value)
+
+
+MECHANICS: tuple[Rule, ...] = (
+    every_workload_is_served,
+    replicas_fit_on_nodes,
+    gpus_in_use_are_there,
+    spare_nodes_stand_idle,
+    present_nodes_are_owned_or_paid_for,
+    orders_stay_within_what_can_be_delivered,
+)
+"""True of any fleet."""
+REQUIREMENTS = (nodes_stay_within_stock, fleet_stays_within_limits)
+"""Asked for, so the asker's to relax."""
+
+
+def requirements(i: Instance) -> tuple[str, ...]:
+    """Names of everything that could be relaxed: limits, then stocks."""
+    stocks = [f"stock.{t}" for t, n in i.node_types.items() if n.stock is not None or n.cost_max_nodes is not None]
+    return (*i.problem.limits.given(), *stocks)
+
+
+def _able_to_work(i: Instance, x: FleetVars, t: str, p: int) -> LinearExpr:
+    """Nodes present less the spares kept free."""
+    present: list[Term] = [(1, x.present[t, p])]
+    if (t, p) in x.working:
+        present.append((-i.node_types[t].spares, x.working[t, p]))
+    return total(present)

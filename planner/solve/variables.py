@@ -1,0 +1,102 @@
+"""The decisions, with the questions that rules ask of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ortools.sat.python.cp_model import CpModel, IntVar
+
+from planner.solve.instance import Instance, Way
+from planner.solve.scale import FLUID_GRID
+
+Term = tuple[int, IntVar]
+Slot = tuple[str, int]
+"""A node type in a period."""
+ColumnSlot = tuple[str, str, int]
+"""A workload, one of its columns, a period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A weighted sum of decisions and a constant."""
+
+    terms: tuple[Term, ...] = ()
+    constant: int = 0
+
+    def __add__(self, other: Sum) -> Sum:
+        return Sum(self.terms + other.terms, self.constant + other.constant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetVars:
+    """All decisions of one model."""
+
+    takes: dict[tuple[str, str], IntVar] = field(default_factory=dict)
+    """Mode `one`: the column is taken."""
+    copies: dict[ColumnSlot, IntVar] = field(default_factory=dict)
+    """Mode `replicas`: replicas of the column."""
+    share: dict[ColumnSlot, IntVar] = field(default_factory=dict)
+    """Mode `fluid`: the part of the demand that the column serves, in steps of 1 / FLUID_GRID."""
+    present: dict[Slot, IntVar] = field(default_factory=dict)
+    rented: dict[Slot, IntVar] = field(default_factory=dict)
+    reserved: dict[Slot, IntVar] = field(default_factory=dict)
+    """Terms that start in the period."""
+    ordered: dict[Slot, IntVar] = field(default_factory=dict)
+    filled: dict[tuple[str, int, int], IntVar] = field(default_factory=dict)
+    """Nodes filled by pattern, by node type, period and index of the pattern."""
+    working: dict[Slot, IntVar] = field(default_factory=dict)
+    """1 where any node of a type with spares works."""
+
+    @classmethod
+    def create(cls, i: Instance, m: CpModel) -> FleetVars:
+        """Declare every decision in `m`."""
+        x = cls()
+        modes = {w.id: w.mode for w in i.workloads}
+        for workload, ways in i.ways.items():
+            for way in ways:
+                x._declare_way(way, modes[workload], i, m)
+        for t, p in i.slots():
+            x._declare_nodes(t, p, i, m)
+        return x
+
+    def _declare_way(self, way: Way, mode: str, i: Instance, m: CpModel) -> None:
+        name = f"{way.workload}/{way.column.id}"
+        if mode == "one":
+            self.takes[way.key] = m.new_bool_var(f"takes[{name}]")
+            return
+        for p in i.periods:
+            if mode == "fluid":
+                self.share[*way.key, p] = m.new_int_var(0, FLUID_GRID, f"share[{name},{p}]")
+            else:
+                self.copies[*way.key, p] = m.new_int_var(0, way.replicas[p], f"copies[{name},{p}]")
+
+    def _declare_nodes(self, t: str, p: int, i: Instance, m: CpModel) -> None:
+        node = i.node_types[t]
+        most = i.most_nodes[t]
+        self.present[t, p] = m.new_int_var(node.owned, most, f"present[{t},{p}]")
+        if node.cost is not None:
+            self.rented[t, p] = m.new_int_var(0, most, f"rented[{t},{p}]")
+        if node.reserve is not None:
+            self.reserved[t, p] = m.new_int_var(0, most, f"reserved[{t},{p}]")
+        if node.buy is not None:
+            self.ordered[t, p] = m.new_int_var(0, most, f"ordered[{t},{p}]")
+        if node.spares:
+            self.working[t, p] = m.new_bool_var(f"working[{t},{p}]")
+        for k in range(len(i.packing[t].patterns)):
+            self.filled[t, p, k] = m.new_int_var(0, most, f"filled[{t},{p},{k}]")
+
+    def pieces(self, way: Way, p: int) -> tuple[Term, ...]:
+        """Pieces of the way that sit on nodes in the period: replicas times the nodes each spans."""
+        if way.key in self.takes:
+            return ((way.replicas[p] * way.column.nodes, self.takes[way.key]),)
+        if (*way.key, p) in self.copies:
+            return ((way.column.nodes, self.copies[*way.key, p]),)
+        return ()
+
+    def arrived(self, t: str, p: int, lead: int) -> tuple[Term, ...]:
+        """Nodes bought early enough to be there in the period."""
+        return tuple((1, self.ordered[t, q]) for q in range(p - lead + 1) if (t, q) in self.ordered)
+
+    def under_term(self, t: str, p: int, term: int) -> tuple[Term, ...]:
+        """Reserved nodes whose term runs in the period."""
+        return tuple((1, self.reserved[t, q]) for q in range(max(0, p - term + 1), p + 1) if (t, q) in self.reserved)

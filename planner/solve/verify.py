@@ -1,0 +1,298 @@
+"""Checks an answer against its problem from the two documents alone; shares no code with the model.
+
+It recounts everything: demand, places on nodes, nodes present, money, limits. It says nothing about
+optimality beyond whether the bound that is claimed agrees with the value that is claimed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+
+from planner.solve.problem import Column, NodeType, Problem, Workload
+from planner.solve.solution import Assignment, PackedNodes, Solution
+
+SLACK = Fraction(1, 10**9)
+"""Relative slack for the decimals of mode `fluid`; everything else is whole numbers."""
+PER_NODE = ("power", "rack_units", "carbon")
+
+
+def verify(problem: Problem, solution: Solution) -> tuple[str, ...]:
+    """Everything that is wrong with an answer; empty = it holds. An `infeasible` answer has nothing to recount."""
+    if solution.status == "infeasible":
+        return ()
+    found = [*_strangers(problem, solution)]
+    if found:
+        return tuple(found)
+    found = [*_demand(problem, solution)]
+    for p in range(problem.periods):
+        for t, node in problem.node_types.items():
+            found += _places(problem, solution, t, node, p)
+            found += _supply(solution, t, node, p)
+    found += _terms(problem, solution)
+    return (*found, *_limits(problem, solution), *_claims(problem, solution))
+
+
+def _strangers(p: Problem, s: Solution) -> Iterator[str]:
+    """Names and periods that the problem does not have."""
+    workloads = {w.id for w in p.workloads}
+    for t, counts in s.nodes.items():
+        if t not in p.node_types:
+            yield f"nodes.{t}: not in the problem"
+        if len(counts) != p.periods:
+            yield f"nodes.{t}: {len(counts)} figures for {p.periods} periods"
+    for w in s.assignments:
+        if w not in workloads:
+            yield f"assignments.{w}: not in the problem"
+    for e in s.payments:
+        if e.node not in p.node_types or not 0 <= e.period < p.periods:
+            yield f"payments: {e.node!r} in period {e.period} is not in the problem"
+
+
+def _assigned(p: Problem, s: Solution, w: Workload, period: int) -> Iterator[tuple[Column, Assignment]]:
+    columns = {c.id: c for c in w.columns}
+    for a in s.assignments.get(w.id, ()):
+        if a.column in columns and a.period in (None, period):
+            yield columns[a.column], a
+
+
+def _needed(p: Problem, w: Workload, c: Column, period: int) -> int:
+    """Replicas of a column taken in mode `one`."""
+    if c.replicas is not None:
+        return c.replicas
+    demand = p.demand(w, period)
+    assert demand is not None
+    assert c.rate
+    return -(-demand // c.rate)
+
+
+def _demand(p: Problem, s: Solution) -> Iterator[str]:
+    for w in p.workloads:
+        known = {c.id for c in w.columns}
+        for a in s.assignments.get(w.id, ()):
+            if a.column not in known:
+                yield f"assignments.{w.id}: column {a.column!r} is not in the problem"
+            if a.replicas < 0 or (w.mode != "fluid" and a.replicas != int(a.replicas)):
+                yield f"assignments.{w.id}: {a.replicas} replicas of {a.column}"
+        taken = s.assignments.get(w.id, ())
+        if w.mode == "one" and len(taken) != 1:
+            yield f"assignments.{w.id}: {len(taken)} columns taken, not one"
+            continue
+        for period in range(p.periods):
+            yield from _demand_in(p, s, w, period)
+
+
+def _demand_in(p: Problem, s: Solution, w: Workload, period: int) -> Iterator[str]:
+    demand = p.demand(w, period)
+    served = Fraction(0)
+    for c, a in _assigned(p, s, w, period):
+        if w.mode == "one" and c.replicas is not None and a.replicas != c.replicas:
+            yield f"assignments.{w.id}: {a.replicas} replicas of {c.id}, the column has {c.replicas}"
+        if w.mode == "one" and c.rate is None:
+            return
+        served += (c.rate or 0) * Fraction(a.replicas)
+    slack = demand * SLACK if demand and w.mode == "fluid" else 0
+    if demand is not None and served < demand - slack:
+        yield f"assignments.{w.id}: serves {float(served):g} of {float(demand):g} in period {period}"
+
+
+def _pieces(p: Problem, s: Solution, t: str, period: int) -> Counter[tuple[str, str]]:
+    """Pieces of whole replicas that must sit on nodes of a type."""
+    found: Counter[tuple[str, str]] = Counter()
+    for w in p.workloads:
+        for c, a in _assigned(p, s, w, period):
+            if c.node == t and w.mode != "fluid":
+                count = _needed(p, w, c, period) if w.mode == "one" else int(a.replicas)
+                found[w.id, c.id] += count * c.nodes
+    return +found
+
+
+def _places(p: Problem, s: Solution, t: str, node: NodeType, period: int) -> Iterator[str]:
+    pieces = _pieces(p, s, t, period)
+    pools = (pair for w in p.workloads if w.mode == "fluid" for pair in _assigned(p, s, w, period))
+    fluid = sum((Fraction(a.replicas) for c, a in pools if c.node == t), Fraction(0))
+    if not pieces and not fluid:
+        return
+    columns = {(w.id, c.id): c for w in p.workloads for c in w.columns}
+    present = s.nodes.get(t, (0,) * p.periods)[period] - node.spares
+    in_use = fluid + sum(count * columns[key].gpus // columns[key].nodes for key, count in pieces.items())
+    if in_use > node.gpus * present * (1 + SLACK):
+        yield f"nodes.{t}: {float(in_use):g} GPUs in use, {node.gpus * present} there in period {period}"
+    packed = [k for k in s.packing if k.node == t and k.period == period]
+    if not s.packing and pieces:
+        sizes = Counter[tuple[int, int]]()
+        for key, count in pieces.items():
+            sizes[_size(columns[key], node)] += count
+        if _nodes_needed(sizes, (node.gpus, node.ram or 0)) > present:
+            yield f"nodes.{t}: the replicas do not fit {present} nodes in period {period}"
+        return
+    yield from _packed(t, node, packed, pieces, columns, present)
+
+
+def _size(c: Column, node: NodeType) -> tuple[int, int]:
+    return (node.gpus, node.ram or 0) if c.nodes > 1 else (c.gpus, c.ram if node.ram is not None else 0)
+
+
+def _packed(
+    t: str,
+    node: NodeType,
+    packed: list[PackedNodes],
+    pieces: Counter[tuple[str, str]],
+    columns: dict[tuple[str, str], Column],
+    present: int,
+) -> Iterator[str]:
+    placed: Counter[tuple[str, str]] = Counter()
+    for k in packed:
+        strangers = [i for i in k.items if (i.workload, i.column) not in columns]
+        if strangers:
+            yield f"packing of {t}: {strangers[0].workload}/{strangers[0].column} is not in the problem"
+            continue
+        held = [(_size(columns[i.workload, i.column], node), i.replicas) for i in k.items]
+        gpus = sum(size[0] * count for size, count in held)
+        ram = sum(size[1] * count for size, count in held)
+        if gpus > node.gpus or (node.ram is not None and ram > node.ram):
+            yield f"packing of {t}: a node holds {gpus} GPUs and {ram} memory, it has {node.gpus} and {node.ram}"
+        for i in k.items:
+            placed[i.workload, i.column] += i.replicas * k.nodes
+    if placed != pieces:
+        yield f"packing of {t}: places {dict(placed)}, the assignments are {dict(pieces)}"
+    if sum(k.nodes for k in packed) > present:
+        yield f"packing of {t}: fills {sum(k.nodes for k in packed)} nodes, {present} may work"
+
+
+def _nodes_needed(sizes: Counter[tuple[int, int]], node: tuple[int, int]) -> int:
+    """Fewest nodes that hold the pieces, by trying everything (small cases only)."""
+    kinds = sorted(sizes, reverse=True)
+
+    @cache
+    def fewest(left: tuple[int, ...]) -> int:
+        if not any(left):
+            return 0
+        return 1 + min(fewest(tuple(a - b for a, b in zip(left, taken, strict=True))) for taken in fillings(left))
+
+    def fillings(left: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        first = next(n for n, count in enumerate(left) if count)
+        yield from grow(left, 0, node, (), first)
+
+    def grow(
+        left: tuple[int, ...], n: int, free: tuple[int, int], taken: tuple[int, ...], first: int
+    ) -> Iterator[tuple[int, ...]]:
+        if n == len(kinds):
+            yield taken
+            return
+        gpus, ram = kinds[n]
+        most = left[n]
+        while most and (most * gpus > free[0] or most * ram > free[1]):
+            most -= 1
+        for count in range(most, 0 if n == first else -1, -1):
+            yield from grow(left, n + 1, (free[0] - count * gpus, free[1] - count * ram), (*taken, count), first)
+
+    return fewest(tuple(sizes[k] for k in kinds))
+
+
+def _paid(s: Solution, t: str, kind: str, period: int) -> int:
+    return sum(e.nodes for e in s.payments if e.node == t and e.kind == kind and e.period == period)
+
+
+def _supply(s: Solution, t: str, node: NodeType, period: int) -> Iterator[str]:
+    present = s.nodes[t][period] if t in s.nodes else 0
+    lead = node.buy.lead if node.buy else 0
+    bought = sum(_paid(s, t, "buy", q) for q in range(period - lead + 1))
+    rented, reserved = _paid(s, t, "rent", period), _paid(s, t, "reserve", period)
+    if present != node.owned + rented + reserved + bought:
+        yield (
+            f"nodes.{t}: {present} present in period {period}, but owned {node.owned}, rented {rented}, "
+            f"reserved {reserved}, bought {bought}"
+        )
+    if node.stock is not None and present > node.stock:
+        yield f"nodes.{t}: {present} in period {period}, the stock is {node.stock}"
+    if node.cost_max_nodes is not None and rented > node.cost_max_nodes:
+        yield f"nodes.{t}: {rented} rented in period {period}, at most {node.cost_max_nodes} can be"
+    ordered = _paid(s, t, "buy", period)
+    if node.buy and node.buy.max_per_period is not None and ordered > node.buy.max_per_period:
+        yield f"nodes.{t}: {ordered} ordered in period {period}, at most {node.buy.max_per_period} can be"
+    yield from _prices(s, t, node, period, node.owned + bought)
+
+
+def _prices(s: Solution, t: str, node: NodeType, period: int, kept: int) -> Iterator[str]:
+    """Every payment is the price times the nodes; `kept` nodes cost their upkeep."""
+    prices = {
+        "rent": node.cost,
+        "reserve": node.reserve.cost if node.reserve else None,
+        "buy": node.buy.cost if node.buy else None,
+        "opex": node.opex,
+    }
+    for e in s.payments:
+        if e.node != t or e.period != period:
+            continue
+        price = prices[e.kind]
+        if price is None or e.nodes < 0 or e.amount != price * e.nodes:
+            yield f"payments: {e.kind} of {e.nodes} {t} in period {period} costs {price} each, not {e.amount} in all"
+    paid = _paid(s, t, "opex", period)
+    if node.opex and paid != kept:
+        yield f"payments: opex of {t} in period {period} is for {paid} nodes, not {kept}"
+
+
+def _terms(p: Problem, s: Solution) -> Iterator[str]:
+    """Reservations run for whole terms: what starts in a period stays until its term ends."""
+    for t, node in p.node_types.items():
+        if node.reserve is None:
+            continue
+        starts: list[int] = []
+        for period in range(p.periods):
+            ended = starts[period - node.reserve.term] if period >= node.reserve.term else 0
+            before = _paid(s, t, "reserve", period - 1) if period else 0
+            starts.append(_paid(s, t, "reserve", period) - before + ended)
+            if starts[-1] < 0:
+                yield f"payments: reservations of {t} end before their term of {node.reserve.term} periods"
+
+
+def measures(p: Problem, s: Solution) -> dict[str, int]:
+    """Every measure of an answer, recounted."""
+    periods = range(p.periods)
+    counts = {t: s.nodes.get(t, (0,) * p.periods) for t in p.node_types}
+    found = {
+        name: max(sum(getattr(n, name) * counts[t][q] for t, n in p.node_types.items()) for q in periods)
+        for name in PER_NODE
+    }
+    found["nodes"] = max(sum(counts[t][q] for t in counts) for q in periods)
+    found["gpus"] = max(sum(n.gpus * counts[t][q] for t, n in p.node_types.items()) for q in periods)
+    found["cost"] = sum(e.amount for e in s.payments)
+    capex = [sum(_capex(p, e.node, e.kind, e.nodes) for e in s.payments if e.period == q) for q in periods]
+    found["capex"], found["capex_per_period"] = sum(capex), max(capex)
+    weights = {(w.id, c.id): c.preference for w in p.workloads for c in w.columns}
+    found["preference"] = sum(
+        weights.get((w.id, a.column), 0) * (1 if w.mode == "one" else int(a.replicas))
+        for w in p.workloads
+        for a in s.assignments.get(w.id, ())
+        if w.mode != "fluid"
+    )
+    return found
+
+
+def _capex(p: Problem, t: str, kind: str, nodes: int) -> int:
+    node = p.node_types[t]
+    if kind == "buy" and node.buy:
+        return nodes * node.buy.cost
+    return nodes * node.capex if kind == "rent" else 0
+
+
+def _limits(p: Problem, s: Solution) -> Iterator[str]:
+    recounted = measures(p, s)
+    for name, value in p.limits.given().items():
+        if recounted[name] > value:
+            yield f"limits.{name}: {recounted[name]} is over {value}"
+
+
+def _claims(p: Problem, s: Solution) -> Iterator[str]:
+    recounted = measures(p, s)
+    for name, value in s.objective.items():
+        if recounted.get(name, value) != value:
+            yield f"objective.{name}: {value} claimed, {recounted[name]} counted"
+    first = recounted[p.objective[0]]
+    if s.bound is not None and s.bound > first:
+        yield f"bound: {s.bound:g} is above the value {first}"
+    if s.status == "optimal" and s.bound is not None and s.bound < first:
+        yield f"status: optimal, but only {s.bound:g} of {first} is proven"

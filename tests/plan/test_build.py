@@ -1,0 +1,179 @@
+"""From a spec to a plan on the shipped catalogs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from planner.errors import InputError
+from planner.plan.audit import audit
+from planner.plan.build import build_plan
+from planner.solve.problem import parse_problem, problem_json
+from planner.solve.solver import solve
+from planner.spec.load import load_spec_text
+from planner.units import MEGA
+from tests.plan.plans import CREATED, TWO, built, catalog, plan_of, with_fleet
+
+
+def test_the_plan_is_proven_optimal_and_its_audit_is_clean() -> None:
+    plan = plan_of()
+    assert plan.status == "optimal"
+    assert plan.solver.gap == 0
+    assert audit(plan) == ()
+
+
+def test_every_target_stands_beside_what_is_got() -> None:
+    plan = plan_of()
+    listed = {(w.name, d.target) for w in plan.workloads for d in w.demand_met}
+    assert listed == {
+        ("chat", "requests_per_second"),
+        ("chat", "ttft_ms"),
+        ("chat", "tpot_ms"),
+        ("tune", "deadline_hours"),
+    }
+    assert all(d.met for w in plan.workloads for d in w.demand_met)
+
+
+def test_the_problem_that_was_solved_gives_the_plans_cost() -> None:
+    problem = built().problem
+    assert problem is not None
+    again = solve(parse_problem(problem_json(problem)))
+    totals = plan_of().totals
+    assert totals is not None
+    assert again.objective["cost"] / MEGA == pytest.approx(totals.usd_per_hour, abs=1e-4)
+
+
+def test_no_pinned_gpu_is_cheaper_than_the_free_choice() -> None:
+    """An independent oracle for the choice: forcing each GPU in turn never lowers the cost of the fleet."""
+    free = plan_of().totals
+    assert free is not None
+    seen = 0
+    for gpu in ("h100-sxm-80gb", "l4", "l40s"):
+        forced = plan_of(TWO.replace("    engine: vllm\n", f"    engine: vllm\n    pin: {{gpu: {gpu}}}\n"))
+        if forced.totals is not None:
+            seen += 1
+            assert forced.workloads[0].gpu == gpu
+            assert forced.totals.usd_per_hour >= free.usd_per_hour - 1e-6
+    assert seen >= 2
+
+
+def test_owned_nodes_are_used_before_rented_ones_cost_money() -> None:
+    lines = {line.procurement for line in plan_of().purchases}
+    assert "owned" in lines
+
+
+def test_other_ways_have_a_price_and_a_reason() -> None:
+    for w in plan_of().workloads:
+        assert w.alternatives
+        assert all(a.why_not and a.usd_per_hour is not None for a in w.alternatives)
+        assert w.gpu_name in w.why
+
+
+def test_facts_have_sources_and_dates() -> None:
+    facts = plan_of().inputs.facts
+    assert {"gpu", "model", "engine", "precision", "energy"} <= {f.kind for f in facts}
+    assert all(f.source and f.as_of for f in facts)
+
+
+def test_spares_are_bought_and_stand_idle() -> None:
+    plan = plan_of(with_fleet("spare_nodes: 1", TWO.replace("owned: [{node: l4-8x-pcie, count: 1}]", "owned: []")))
+    assert plan.status == "optimal"
+    assert sum(load.nodes for load in plan.nodes if not load.replicas) == len(plan.purchases)
+    assert audit(plan) == ()
+
+
+def test_without_sharing_no_node_holds_two_workloads() -> None:
+    only_l4 = TWO.replace('gpus: ["h100-sxm-80gb", l4, l40s]', "gpus: [l4]").replace("[on_demand, buy]", "[buy]")
+    only_l4 = only_l4.replace("requests_per_second: 6", "requests_per_second: 3")
+    shared = plan_of(only_l4)
+    apart = plan_of(with_fleet("share_gpus: false", only_l4))
+    assert any(len(load.replicas) > 1 for load in shared.nodes)
+    assert all(len(load.replicas) <= 1 for load in apart.nodes)
+    assert apart.totals is not None
+    assert shared.totals is not None
+    assert apart.totals.usd_per_hour >= shared.totals.usd_per_hour
+    assert audit(apart) == ()
+
+
+@pytest.mark.parametrize("objective", ["power", "gpus", "carbon", "[gpus, cost]"])
+def test_other_objectives_are_proven_as_well(objective: str) -> None:
+    plan = plan_of(TWO.replace("name: two\n", f"name: two\nobjective: {objective}\n"))
+    cheapest = plan_of().totals
+    assert plan.status == "optimal"
+    assert audit(plan) == ()
+    assert plan.totals is not None
+    assert cheapest is not None
+    assert plan.totals.usd_per_hour >= cheapest.usd_per_hour - 1e-6
+    key = plan.solver.objective_name
+    counted = {"power": "it_power_kw", "gpus": "gpus", "carbon": "kg_co2_per_month"}[key]
+    assert getattr(plan.totals, counted) <= getattr(cheapest, counted)
+
+
+def test_clashing_limits_are_traced_to_their_lines_with_a_way_out() -> None:
+    text = TWO.replace("owned: [{node: l4-8x-pcie, count: 1}]", "owned: []").replace(
+        "usd_per_hour: 60", "usd_per_hour: 0.1"
+    )
+    plan = plan_of(text)
+    assert plan.status == "infeasible"
+    assert audit(plan) == ()
+    assert plan.infeasible is not None
+    (conflict,) = plan.infeasible.conflict
+    assert conflict.limit == "fleet.limits.usd_per_hour"
+    assert conflict.where.startswith("spec.yaml:10:")
+    (way_out,) = plan.infeasible.relaxations
+    mended = plan_of(text.replace("usd_per_hour: 0.1", f"usd_per_hour: {way_out.value}"))
+    assert mended.status == "optimal"
+    assert plan_of(text.replace("usd_per_hour: 0.1", f"usd_per_hour: {way_out.value - 1e-5}")).status == "infeasible"
+
+
+def test_a_workload_that_runs_nowhere_names_what_is_nearest() -> None:
+    plan = plan_of(TWO.replace("ttft_ms: 1500", "ttft_ms: 1"))
+    assert plan.infeasible is not None
+    assert list(plan.infeasible.unplaceable) == ["chat"]
+    assert plan.infeasible.unplaceable["chat"][0].reason.startswith("best T")
+    assert plan.infeasible.conflict[0].where.startswith("spec.yaml:12:")
+
+
+def test_problems_of_all_workloads_are_told_at_once() -> None:
+    text = TWO.replace("engine: vllm", "engine: vllm\n    pin: {tensor_parallel: 7}").replace(
+        "engine: transformers", "engine: transformers\n    pin: {gpu: mi300x-192gb}"
+    )
+    with pytest.raises(InputError) as caught:
+        plan_of(text)
+    assert len(caught.value.messages) == 2
+    assert "does not divide the 32 attention heads" in caught.value.messages[0]
+    assert "nothing in the fleet is the pinned gpu" in caught.value.messages[1]
+
+
+def test_periods_are_refused_and_not_ignored() -> None:
+    with pytest.raises(InputError, match="periods"):
+        plan_of(TWO + "periods: [{months: 12, demand: {chat: 1.0}}]\n")
+
+
+def test_a_time_limit_leaves_a_plan_or_says_that_there_is_none() -> None:
+    plan = build_plan(load_spec_text(TWO, "spec.yaml"), catalog(), created=CREATED, time_limit_s=60)
+    assert plan.status == "optimal"
+
+
+def test_two_processes_give_the_same_plan(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(TWO, encoding="utf-8")
+    code = (
+        "import sys; from pathlib import Path; from planner.catalog.load import Catalog; "
+        "from planner.spec.load import load_spec; from planner.plan.build import build_plan; "
+        "from planner.plan.io import plan_json; "
+        "print(plan_json(build_plan(load_spec(Path(sys.argv[1])), Catalog.load(), created='now')))"
+    )
+    plans = []
+    for seed in ("1", "77"):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "TZ": f"Etc/GMT+{seed[0]}"}
+        run = subprocess.run([sys.executable, "-c", code, str(spec)], env=env, capture_output=True, check=True)
+        raw = json.loads(run.stdout)
+        raw["solver"]["wall_s"] = 0
+        plans.append(json.dumps(raw))
+    assert plans[0] == plans[1]
