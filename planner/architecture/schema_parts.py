@@ -19,7 +19,7 @@ LinearBias = Literal["none", "qkv", "qkvo", "qvo", "o"]
 class Strict(BaseModel):
     """Frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_serializer(mode="wrap")
     def _keep_kind(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

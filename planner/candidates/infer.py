@@ -64,17 +64,19 @@ def search_infer(search: Search) -> list[Candidate]:
     assert isinstance(workload, InferWorkload)
     found: list[Candidate] = []
     for number, job in enumerate(search.resolved.infer_jobs()):
-        kinds = [(k, h) for k, h in search.able(job, auto=search.resolved.precision_is_auto) if not settled(k, found)]
+        done = settled(found)
+        kinds = [(k, h) for k, h in search.able(job, auto=search.resolved.precision_is_auto) if k not in done]
         for several in (False, True):
-            rest = [(k, h) for k, h in kinds if not several or not any(c.kind == k for c in found)]
+            reached = {c.kind for c in found} if several else set()
+            rest = [(k, h) for k, h in kinds if k not in reached]
             if rest:
                 found += list(search_job(search, workload, job, number, rest, several=several))
     return found
 
 
-def settled(kind: int, found: Sequence[Candidate]) -> bool:
-    """One replica on one GPU, nothing offloaded: no later (worse) number format can need less of that kind."""
-    return any(c.kind == kind and c.gpus == 1 and c.preference % PREFERENCE_STEP == 0 for c in found)
+def settled(found: Sequence[Candidate]) -> set[int]:
+    """Kinds with one replica on one GPU, nothing offloaded: no later (worse) number format can need less of them."""
+    return {c.kind for c in found if c.gpus == 1 and c.preference % PREFERENCE_STEP == 0}
 
 
 def search_job(

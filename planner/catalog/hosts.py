@@ -85,7 +85,8 @@ def host_of_offer(catalog: Catalog, offer: Offer) -> Host:
     gpu = catalog.gpu(offer.gpu)
     num_gpus = max(1, math.ceil(offer.num_gpus))
     like = like_node(catalog, gpu, num_gpus)
-    base = slice_of_node(catalog, like, num_gpus) if like else typical_host(catalog, gpu, num_gpus)
+    whole = host_of_node(catalog, like) if like else typical_host(catalog, gpu, num_gpus)
+    base = slice_of_host(whole, num_gpus)
     whence = f"catalog node {like.id}" if like else f"typical host {base.id}"
     share = min(1.0, offer.num_gpus)
     assumptions = [
@@ -135,10 +136,9 @@ def like_node(catalog: Catalog, gpu: Gpu, num_gpus: int) -> Node | None:
     return next((n for n in own if n.num_gpus >= num_gpus), own[-1] if own else None)
 
 
-def slice_of_node(catalog: Catalog, node: Node, num_gpus: int) -> Host:
-    """A machine with `num_gpus` GPUs that is built like the node: RAM, NVMe and power by GPU count."""
-    whole = host_of_node(catalog, node)
-    share = num_gpus / node.num_gpus
+def slice_of_host(whole: Host, num_gpus: int) -> Host:
+    """A machine with `num_gpus` GPUs that is built like the whole one: RAM, NVMe and power by GPU count."""
+    share = num_gpus / whole.num_gpus
     return replace(
         whole,
         num_gpus=num_gpus,
@@ -165,10 +165,12 @@ def link_reach(whole: Host, num_gpus: int) -> int:
 def typical_host(catalog: Catalog, gpu: Gpu, num_gpus: int) -> Host:
     """A host for a GPU that no catalog node holds, as `catalogs/hosts.yaml` describes its form factor.
 
+    A workstation holds the GPUs asked for; a server comes with all its places filled.
+
     Raises InputError where no typical host takes the form factor.
     """
     template = template_of(catalog, gpu)
-    held = min(num_gpus, template.max_gpus)
+    held = min(num_gpus, template.max_gpus) if template.node_kind == "workstation" else template.max_gpus
     speed, reach = direct_link(gpu, held)
     power_kw = None if gpu.tdp_kw is None else template.power_kw_without_gpus + held * gpu.tdp_kw
     assumptions = [

@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Fact(BaseModel):
     """Anything in a catalog."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     source: str
     """Where the figures were read."""

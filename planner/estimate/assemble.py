@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from planner.catalog.intervals import interval_facts, interval_of
 from planner.catalog.types import Gpu
+from planner.estimate.cost import hours_to_train, usd_over, usd_per_million_tokens
 from planner.estimate.derive import infer_derivation, train_derivation
 from planner.estimate.document import (
     ConfigValue,
@@ -30,7 +33,6 @@ from planner.estimate.types import (
     TrainSpeed,
     TrainWays,
 )
-from planner.units import MEGA, SECONDS_PER_HOUR
 
 FIGURES_OF_MEMORY = ("allocated_peak_bytes", "reserved_peak_bytes", "device_peak_bytes")
 
@@ -112,13 +114,16 @@ def intervals(
 
 def cost_document(money: Money, *, tokens_per_second: float | None, total_hours: float | None) -> CostDocument:
     """Money per hour, per million generated tokens and in all."""
-    hourly = money.usd_per_hour
-    per_million = None
-    if hourly is not None and tokens_per_second:
-        per_million = hourly / (tokens_per_second * SECONDS_PER_HOUR) * MEGA
-    total = None if hourly is None or total_hours is None else hourly * total_hours
+    hourly = np.array([math.nan if money.usd_per_hour is None else money.usd_per_hour])
+    rate = np.array([tokens_per_second or 0.0])
+    hours = math.nan if total_hours is None else total_hours
     return CostDocument(
-        usd_per_hour=hourly, usd_per_million_output_tokens=per_million, usd_total=total, basis=money.basis
+        usd_per_hour=money.usd_per_hour,
+        usd_per_million_output_tokens=known(
+            number(usd_per_million_tokens(usd_per_hour=hourly, tokens_per_second=rate))
+        ),
+        usd_total=known(number(usd_over(usd_per_hour=hourly, hours=hours))),
+        basis=money.basis,
     )
 
 
@@ -228,8 +233,8 @@ def train_estimate(
     rate = known(number(speed.tokens_per_second) * seat.replicas)
     step = known(number(speed.step_s))
     hours = None
-    if seat.target_tokens is not None and rate:
-        hours = seat.target_tokens / rate / SECONDS_PER_HOUR
+    if seat.target_tokens is not None:
+        hours = known(number(hours_to_train(tokens=seat.target_tokens, tokens_per_second=speed.tokens_per_second)))
     kind = f"train_{job.method}"
     return WorkloadEstimate(
         name=seat.name,

@@ -7,26 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.estimate.types import Floats, Ints
+from planner.estimate.types import Floats
 from planner.units import MEGA, SECONDS_PER_HOUR
-
-
-def usd_per_hour(
-    *, instance_usd_per_hour: Floats, instance_gpus: Floats, gpus: Ints | Floats, whole_instances: bool
-) -> Floats:
-    """USD per hour of `gpus` GPUs out of instances that hold `instance_gpus` each.
-
-    With `whole_instances` every instance begun is paid; otherwise the share of one's GPUs (others use the rest).
-
-    >>> of = {"instance_usd_per_hour": np.array([8.0]), "instance_gpus": np.array([4.0])}
-    >>> float(usd_per_hour(**of, gpus=np.array([2]), whole_instances=False)[0])
-    4.0
-    >>> float(usd_per_hour(**of, gpus=np.array([5]), whole_instances=True)[0])
-    16.0
-    """
-    instances = gpus / instance_gpus
-    result: Floats = instance_usd_per_hour * (np.ceil(instances) if whole_instances else instances)
-    return result
 
 
 def usd_per_million_tokens(*, usd_per_hour: Floats, tokens_per_second: Floats) -> Floats:
@@ -45,11 +27,6 @@ def usd_over(*, usd_per_hour: Floats, hours: float) -> Floats:
     return usd_per_hour * hours
 
 
-def usd_to_train(*, usd_per_hour: Floats, tokens: float, tokens_per_second: Floats) -> Floats:
-    """USD until `tokens` tokens are trained on."""
-    return usd_per_hour * hours_to_train(tokens=tokens, tokens_per_second=tokens_per_second)
-
-
 def hours_to_train(*, tokens: float, tokens_per_second: Floats) -> Floats:
     """Hours until `tokens` tokens are trained on; not a number at a rate of zero.
 
@@ -59,8 +36,3 @@ def hours_to_train(*, tokens: float, tokens_per_second: Floats) -> Floats:
     rate = np.where(tokens_per_second > 0, tokens_per_second, np.nan)
     result: Floats = tokens / rate / SECONDS_PER_HOUR
     return result
-
-
-def amortised_usd_per_hour(*, capex_usd: Floats, horizon_hours: float) -> Floats:
-    """USD per hour of bought hardware over the horizon, straight line, nothing left at its end."""
-    return capex_usd / horizon_hours

@@ -6,6 +6,7 @@ checkpointing, sharding), best quality and least effort first.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from planner.catalog.load import Catalog
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Resolved:
     """A workload with its names looked up."""
 
@@ -36,6 +37,11 @@ class Resolved:
     memory_headroom: float
     warnings: tuple[str, ...]
     precision_is_auto: bool
+
+    @functools.cached_property
+    def jobs(self) -> tuple[InferJob | TrainJob, ...]:
+        """One job per allowed combination of categorical choices: best quality and least effort first."""
+        return self.infer_jobs() if isinstance(self.workload, InferWorkload) else self.train_jobs()
 
     def infer_jobs(self) -> tuple[InferJob, ...]:
         """One job per allowed combination of categorical choices, best quality first."""

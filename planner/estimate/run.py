@@ -7,9 +7,12 @@ offload unless allowed; and, without a GPU, the cheapest catalog GPU that fits, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from planner.catalog.hosts import Host, default_host, host_of_node, host_of_offer
 from planner.catalog.prices import PriceBook
@@ -17,12 +20,14 @@ from planner.errors import ImpossibleError, InputError
 from planner.estimate.assemble import Money, Seat, infer_estimate, train_estimate
 from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
 from planner.estimate.hardware import hardware, unsupported
+from planner.estimate.power import carbon_kg, it_power_kw, tdp_share
 from planner.estimate.request import Resolved, resolve_workload
 from planner.estimate.rows import InferRow, TrainRow, infer_row, train_row
 from planner.estimate.speed import infer_speed, train_speed
-from planner.estimate.types import TrainJob
+from planner.estimate.speed.kernels import shipped_kernels
+from planner.estimate.types import Floats, Hardware, InferSpeed, TrainJob, TrainSpeed, stacked
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
-from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH
+from planner.units import HOURS_PER_MONTH
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
@@ -85,15 +90,37 @@ def allowed_gpus(spec: Spec, catalog: Catalog) -> Iterator[str]:
 
 
 def fits_on(resolved: Resolved, spec: Spec, catalog: Catalog, gpus: Iterable[str]) -> list[WorkloadEstimate]:
-    """The workload on a default host of each GPU that can run it at all."""
-    found = []
+    """The workload on a default host of each GPU that can run it at all; speeds come in one call for each job."""
+    placed: list[tuple[Host, InferRow | TrainRow]] = []
     for gpu in gpus:
         host = default_host(catalog, gpu, resolved.workload.pin.gpus_per_replica)
         try:
-            found.append(on_host(resolved, spec, host, catalog))
+            placed.append((host, row_on(resolved, host, catalog)))
         except ImpossibleError:
             continue
-    return found
+    speeds = speeds_of([row for _, row in placed])
+    return [document(resolved, spec, h, r, v, catalog) for (h, r), v in zip(placed, speeds, strict=True)]
+
+
+def speeds_of(rows: Sequence[InferRow | TrainRow]) -> list[InferSpeed | TrainSpeed]:
+    """Speed of each row; rows of one job are estimated together."""
+    found: dict[int, InferSpeed | TrainSpeed] = {}
+    groups: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(id(row.job), []).append(i)
+    for indices in groups.values():
+        own = [rows[i] for i in indices]
+        hw = stacked([r.hw for r in own])
+        infer = [r for r in own if isinstance(r, InferRow)]
+        train = [r for r in own if isinstance(r, TrainRow)]
+        whole: InferSpeed | TrainSpeed
+        if infer:
+            slots = np.concatenate([r.memory.max_batch for r in infer])
+            whole = infer_speed(infer[0].job, stacked([r.ways for r in infer]), hw, kv_slots=slots)
+        else:
+            whole = train_speed(train[0].job, stacked([r.ways for r in train]), hw)
+        found |= {i: whole.row(k) for k, i in enumerate(indices)}
+    return [found[i] for i in range(len(rows))]
 
 
 def pinned_host(workload: InferWorkload | TrainWorkload, catalog: Catalog) -> Host | None:
@@ -113,7 +140,13 @@ def pinned_host(workload: InferWorkload | TrainWorkload, catalog: Catalog) -> Ho
 
 
 def on_host(resolved: Resolved, spec: Spec, host: Host, catalog: Catalog) -> WorkloadEstimate:
-    """The workload on one kind of host: the first open choice that fits, else the last.
+    """The workload on one kind of host. Raises ImpossibleError where it cannot run there."""
+    row = row_on(resolved, host, catalog)
+    return document(resolved, spec, host, row, speeds_of([row])[0], catalog)
+
+
+def row_on(resolved: Resolved, host: Host, catalog: Catalog) -> InferRow | TrainRow:
+    """The configuration on one kind of host: the first open choice that fits, else the last.
 
     Raises ImpossibleError where the GPU can run none of the choices, or the split needs a network it lacks.
     """
@@ -121,24 +154,23 @@ def on_host(resolved: Resolved, spec: Spec, host: Host, catalog: Catalog) -> Wor
     gpu = catalog.gpu(host.gpu)
     row: InferRow | TrainRow | None = None
     reasons: list[str] = []
-    jobs = resolved.infer_jobs() if isinstance(resolved.workload, InferWorkload) else resolved.train_jobs()
-    for job in jobs:
+    for job in resolved.jobs:
         reason = unsupported(job, gpu, catalog, auto=resolved.precision_is_auto)
         if reason is not None:
             reasons.append(reason)
             continue
         hw = hardware(job, (host,), catalog)
-        if isinstance(resolved.workload, InferWorkload):
-            assert not isinstance(job, TrainJob)
-            row = infer_row(resolved.workload, job, hw)
-        else:
-            assert isinstance(job, TrainJob)
+        if isinstance(job, TrainJob):
+            assert isinstance(resolved.workload, TrainWorkload)
             row = train_row(resolved.workload, job, hw, resolved.memory_headroom)
+        else:
+            assert isinstance(resolved.workload, InferWorkload)
+            row = infer_row(resolved.workload, job, hw)
         if row.fits:
             break
     if row is None:
         raise ImpossibleError("; ".join(dict.fromkeys(reasons)))
-    return document(resolved, spec, host, row, catalog)
+    return row
 
 
 def check_reach(workload: InferWorkload | TrainWorkload, host: Host) -> None:
@@ -152,14 +184,19 @@ def check_reach(workload: InferWorkload | TrainWorkload, host: Host) -> None:
 
 
 def document(
-    resolved: Resolved, spec: Spec, host: Host, row: InferRow | TrainRow, catalog: Catalog
+    resolved: Resolved,
+    spec: Spec,
+    host: Host,
+    row: InferRow | TrainRow,
+    speed: InferSpeed | TrainSpeed,
+    catalog: Catalog,
 ) -> WorkloadEstimate:
     """The estimate of a chosen row."""
     workload = resolved.workload
     gpu = catalog.gpu(host.gpu)
     replicas = workload.pin.replicas or 1
     num_gpus = workload.pin.gpus_per_replica * replicas
-    money, warnings = price_of(spec, host, num_gpus, catalog, pinned_offer=workload.pin.offer is not None)
+    price, warnings = price_of(host, num_gpus, catalog, pinned_offer=workload.pin.offer is not None)
     seat = Seat(
         name=workload.name,
         engine=resolved.engine.name,
@@ -169,11 +206,12 @@ def document(
         warnings=(*resolved.warnings, *host.assumptions, *format_warnings(row, gpu.arch), *warnings),
         target_tokens=target_tokens(workload),
     )
+    money = money_of(spec, price, row.hw, speed.shares, num_gpus, catalog)
     if isinstance(row, InferRow):
-        speed = infer_speed(row.job, row.ways, row.hw, kv_slots=row.memory.max_batch)
+        assert isinstance(speed, InferSpeed)
         return infer_estimate(seat, row.job, row.ways, row.hw, row.memory, speed, money, fits=row.fits)
-    run_speed = train_speed(row.job, row.ways, row.hw)
-    return train_estimate(seat, row.job, row.ways, row.hw, row.memory, run_speed, money, fits=row.fits)
+    assert isinstance(speed, TrainSpeed)
+    return train_estimate(seat, row.job, row.ways, row.hw, row.memory, speed, money, fits=row.fits)
 
 
 def format_warnings(row: InferRow | TrainRow, arch: str) -> tuple[str, ...]:
@@ -194,37 +232,54 @@ def target_tokens(workload: InferWorkload | TrainWorkload) -> float | None:
     return None
 
 
-def price_of(
-    spec: Spec, host: Host, num_gpus: int, catalog: Catalog, *, pinned_offer: bool
-) -> tuple[Money, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """USD per hour of all GPUs of a configuration, and whence; None where nobody publishes one."""
+
+    usd_per_hour: float | None
+    basis: str | None
+
+
+def price_of(host: Host, num_gpus: int, catalog: Catalog, *, pinned_offer: bool) -> tuple[Price, tuple[str, ...]]:
     """The cheapest known on-demand price, or that of the pinned offer; None with a warning where there is none."""
     book = PriceBook(catalog)
-    hourly: float | None = None
-    basis: str | None = None
     if pinned_offer:
         offer = catalog.offer(host.id)
-        price = book.rental(offer, "on_demand")
-        if price is not None:
-            hourly = price.usd_per_hour * num_gpus / offer.num_gpus
-            basis = f"{offer.id} on demand, {price.source}, {price.as_of}"
+        quoted = book.rental(offer, "on_demand")
+        if quoted is not None:
+            text = f"{offer.id} on demand, {quoted.source}, {quoted.as_of}"
+            return Price(usd_per_hour=quoted.usd_per_hour * num_gpus / offer.num_gpus, basis=text), ()
     else:
         rental = book.cheapest_rental(host.gpu, num_gpus)
         if rental is not None:
-            hourly = rental.usd_per_gpu_hour * num_gpus
-            basis = rental.text
-    warnings = () if hourly is not None else (f"no published rental price for {host.gpu}: cost figures are null",)
-    power_kw = None if host.power_kw is None else host.power_kw * num_gpus / host.num_gpus
+            return Price(usd_per_hour=rental.usd_per_gpu_hour * num_gpus, basis=rental.text), ()
+    return Price(usd_per_hour=None, basis=None), (f"no published rental price for {host.gpu}: cost figures are null",)
+
+
+def money_of(
+    spec: Spec, price: Price, hw: Hardware, seconds: Mapping[str, Floats], num_gpus: int, catalog: Catalog
+) -> Money:
+    """Price, power under this load and carbon at the spec's site."""
+    shares = shipped_kernels().power
+    it_kw = it_power_kw(
+        gpus=np.array([num_gpus]),
+        tdp_kw=hw.tdp_kw,
+        tdp_share=tdp_share(seconds, shares),
+        node_power_kw=hw.node_power_kw,
+        node_gpus=hw.node_gpus,
+        power=shares,
+    )
     region = catalog.region(spec.site.region)
-    carbon = spec.site.carbon_g_per_kwh if spec.site.carbon_g_per_kwh is not None else region.carbon_g_per_kwh
-    pue = spec.site.pue or region.pue
+    grams = region.carbon_g_per_kwh if spec.site.carbon_g_per_kwh is None else spec.site.carbon_g_per_kwh
+    pue = region.pue if spec.site.pue is None else spec.site.pue
+    known_power = hw.tdp_kw[0] > 0
     monthly = None
-    if power_kw is not None and carbon is not None and pue is not None:
-        monthly = power_kw * pue * HOURS_PER_MONTH * carbon / GRAMS_PER_KG
-    money = Money(
-        usd_per_hour=hourly,
-        basis=basis,
+    if known_power and grams is not None and pue is not None:
+        monthly = float(carbon_kg(it_kw=it_kw, pue=pue, hours=HOURS_PER_MONTH, grams_per_kwh=grams)[0])
+    return Money(
+        usd_per_hour=price.usd_per_hour,
+        basis=price.basis,
         horizon_hours=spec.horizon.months * HOURS_PER_MONTH,
-        power_kw=power_kw,
+        power_kw=float(it_kw[0]) if known_power else None,
         kg_co2_per_month=monthly,
     )
-    return money, warnings

@@ -9,9 +9,9 @@ sharding) belong to the job: one call each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,9 @@ PARTS = (
 """The keys of `memory.per_gpu_bytes` in the public interface; they add up to `device_peak_bytes`."""
 
 
+ColumnsT = TypeVar("ColumnsT", bound="Columns")
+
+
 class Columns:
     """Base of the column types: every array field has the same length N, or length 1."""
 
@@ -62,6 +65,12 @@ class Columns:
             column = getattr(self, f.name)
             picked[f.name] = column if len(column) == 1 else column[rows]
         return type(self)(**picked)
+
+
+def stacked(rows: Sequence[ColumnsT]) -> ColumnsT:
+    """Rows of one entry each, one below the other."""
+    first = rows[0]
+    return type(first)(**{f.name: np.concatenate([getattr(r, f.name) for r in rows]) for f in fields(first)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +295,10 @@ class InferSpeed:
     shares: Mapping[str, Floats] = field(default_factory=dict)
     """Seconds of one decode step by cause: compute, memory_bandwidth, communication, overhead, host_link."""
 
+    def row(self, index: int) -> InferSpeed:
+        """One entry."""
+        return one_row(self, index)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpeed:
@@ -300,3 +313,20 @@ class TrainSpeed:
     bound_by: NDArray[np.str_]
     shares: Mapping[str, Floats] = field(default_factory=dict)
     """Seconds of one step by cause: compute, communication, optimizer, overhead, host_link."""
+
+    def row(self, index: int) -> TrainSpeed:
+        """One entry."""
+        return one_row(self, index)
+
+
+SpeedT = TypeVar("SpeedT", InferSpeed, TrainSpeed)
+
+
+def one_row(speed: SpeedT, index: int) -> SpeedT:
+    """One entry of every column; columns of length 1 are shared."""
+
+    def entry(column: NDArray[Any]) -> NDArray[Any]:
+        return column if len(column) == 1 else column[index : index + 1]
+
+    picked: dict[str, Any] = {f.name: entry(getattr(speed, f.name)) for f in fields(speed) if f.name != "shares"}
+    return type(speed)(**picked, shares={cause: entry(column) for cause, column in speed.shares.items()})

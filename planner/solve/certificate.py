@@ -8,10 +8,13 @@ from collections.abc import Collection
 from ortools.linear_solver import pywraplp
 from ortools.sat.python.cp_model import INT_MAX, INT_MIN, CpModel
 
+from planner.errors import NoPlanInTimeError
 from planner.solve.instance import Instance
 from planner.solve.objective import make_small, scale_of
 from planner.solve.search import build_model
+from planner.units import MILLI
 
+TIME_LIMIT_S = 60
 TOLERANCE = 1e-6
 """Relative slack granted to floating-point bounds before they are rounded up to whole units."""
 
@@ -20,7 +23,7 @@ def mip_bound(m: CpModel, *, continuous: Collection[int] = ()) -> float | None:
     """The least of the model's objective by SCIP; None where it finds the model infeasible.
 
     Variables whose index is in `continuous` may take fractions, so the bound holds for them as well. Raises
-    ValueError where SCIP ends without a proof or the model has constraints other than sums.
+    NoPlanInTimeError where SCIP ends without an answer, ValueError where the model has other constraints than sums.
     """
     solver = pywraplp.Solver.CreateSolver("SCIP")
     assert solver is not None, "SCIP is part of ortools"
@@ -51,13 +54,14 @@ def mip_bound(m: CpModel, *, continuous: Collection[int] = ()) -> float | None:
     else:
         goal = proto.objective
         solver.Minimize(solver.Sum([k * columns[n] for n, k in zip(goal.vars, goal.coeffs, strict=True)]))
+    solver.SetTimeLimit(round(TIME_LIMIT_S / MILLI))
     settings = pywraplp.MPSolverParameters()
     settings.SetDoubleParam(pywraplp.MPSolverParameters.RELATIVE_MIP_GAP, 0.0)
     status = solver.Solve(settings)
     if status == pywraplp.Solver.INFEASIBLE:
         return None
-    if status != pywraplp.Solver.OPTIMAL:
-        raise ValueError(f"SCIP ended with status {status}")
+    if status not in (pywraplp.Solver.OPTIMAL, pywraplp.Solver.FEASIBLE):
+        raise NoPlanInTimeError(f"the second solver reached no verdict within {TIME_LIMIT_S} s (status {status})")
     return float(solver.Objective().BestBound())
 
 

@@ -19,7 +19,14 @@ Damaged = Callable[[str, str, str], Catalog]
 
 def profile(engine: str, since: str) -> EngineProfile:
     return EngineProfile(
-        engine=engine, since=since, modes=("infer",), vendors=("nvidia",), precisions=("bf16",), options={}, source="test", as_of="2026"
+        engine=engine,
+        since=since,
+        modes=("infer",),
+        vendors=("nvidia",),
+        precisions=("bf16",),
+        options={},
+        source="test",
+        as_of="2026",
     )
 
 

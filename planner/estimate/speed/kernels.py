@@ -37,7 +37,7 @@ AtMostOne = Annotated[float, Field(gt=0, le=1)]
 class _Row(BaseModel):
     """One set of constants with its origin."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     arch: str
     gpus: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class LinkRow(_Row):
 class Shared(BaseModel):
     """Constants that hold on every architecture."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     as_of: str
@@ -139,7 +139,7 @@ class Shared(BaseModel):
 class PowerShares(BaseModel):
     """Share of its TDP that a GPU draws while it spends time on one cause."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     as_of: str
@@ -153,7 +153,7 @@ class PowerShares(BaseModel):
 class EngineRow(BaseModel):
     """What one engine adds to the kernels. An engine profile's `efficiency` may override single fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     as_of: str
@@ -211,7 +211,7 @@ class EngineRow(BaseModel):
 class TrainEngineRow(BaseModel):
     """What one training engine adds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     as_of: str
