@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from planner.architecture.types import Attention, Model
 from planner.errors import InputError
 from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
-from planner.report.bars import ordered_parts, part_label
+from planner.report.bars import ordered_parts, part_label, rounded_parts
 from planner.report.markdown import escaped
-from planner.report.numbers import dealt_out, factor, fixed, gib_units, one_unit, shown, told_apart, unit_text, whole
+from planner.report.numbers import factor, fixed, gib_units, one_unit, shown, told_apart, unit_text, whole
 from planner.units import GIB, MB, short_bytes
 
 SEPARATOR = " / "
@@ -137,7 +137,7 @@ def _cache_section(shape: CacheShape, example: WorkloadEstimate) -> list[str]:
 def _memory_section(example: WorkloadEstimate) -> list[str]:
     memory = example.memory
     parts = ordered_parts(memory.per_gpu_bytes)
-    *shares, peak = gib_cells([n for _, n in parts], memory.device_peak_bytes, 3)
+    *shares, peak = gib_cells(parts, memory.device_peak_bytes, 3)
     rows = [[part_label(key), whole(n), cell] for (key, n), cell in zip(parts, shares, strict=True)]
     rows.append(["**Peak on the device**", whole(memory.device_peak_bytes), peak])
     return [
@@ -150,16 +150,18 @@ def _memory_section(example: WorkloadEstimate) -> list[str]:
     ]
 
 
-def gib_cells(parts: Sequence[int], total: int, digits: int) -> list[str]:
-    """Parts and their total in GiB: the shown parts add up to the shown total, and none that is there prints as 0.
+def gib_cells(parts: Sequence[tuple[str, int]], total: int, digits: int) -> list[str]:
+    """(key, bytes) parts and their total in GiB.
 
-    >>> gib_cells([1073741824, 192000, 0], 1073933824, 2)
+    The shown parts add up to the shown total, and a part prints as 0 only where there is nothing.
+
+    >>> gib_cells([("weights", 1073741824), ("logits", 192000), ("optimizer", 0)], 1073933824, 2)
     ['1.00', '<0.01', '0', '1.00']
     """
     units = gib_units(total, digits)
     cells = [
         unit_text(u, digits) if u else f"<{one_unit(digits)}" if n else "0"
-        for n, u in zip(parts, dealt_out(parts, units), strict=True)
+        for (_, n), u in zip(parts, rounded_parts(parts, units, digits), strict=True)
     ]
     return [*cells, unit_text(units, digits)]
 
@@ -185,7 +187,7 @@ def comparison(title: str, rows: Sequence[tuple[str, WorkloadEstimate]]) -> list
     cells = []
     for label, w in rows:
         peak = w.memory.device_peak_bytes
-        parts = [w.memory.per_gpu_bytes.get(key, 0) for key in keys]
+        parts = [(key, w.memory.per_gpu_bytes.get(key, 0)) for key in keys]
         cells.append([label, *gib_cells(parts, peak, 2), factor(peak / base)])
     head = ["", *(part_label(key) for key in keys), "peak, GiB", "against the first"]
     return [f"## {escaped(shown(title))}", "", *_table(head, cells)]

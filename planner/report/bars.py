@@ -117,6 +117,37 @@ def memory_digits(peak_bytes: int, limit_bytes: int, usable_bytes: int) -> int:
     return MOST_DIGITS
 
 
+def rounded_parts(parts: Sequence[tuple[str, int]], total_units: int, digits: int) -> tuple[int, ...]:
+    """Each (key, bytes) part rounded to `digits` of GiB, so that they add up to `total_units`.
+
+    What rounding leaves over goes, a last digit each, to parts whose figure stands nowhere else: weights and KV cache
+    keep the text that they have in other places.
+
+    >>> third = 5726623061                                     # 5.333... GiB, three times: 16
+    >>> rounded_parts([("weights", third), ("kv_cache", third), ("context", third)], 1600, 2)
+    (533, 533, 534)
+    """
+    units = [gib_units(n, digits) for _, n in parts]
+    left = total_units - sum(units)
+    step = 1 if left > 0 else -1
+    room = [gib_units(n, digits + 2) * step - 100 * u * step for (_, n), u in zip(parts, units, strict=True)]
+    held = [i for i, (_, n) in enumerate(parts) if n]
+    order = sorted(held, key=lambda i: (_firmness(parts[i][0]), -room[i]))
+    while left and any(units[i] + step >= 0 for i in held):
+        for i in order:
+            if left and units[i] + step >= 0:
+                units[i] += step
+                left -= step
+    return tuple(units)
+
+
+def _firmness(key: str) -> int:
+    """How far a part's figure is known from elsewhere: 0 = only here."""
+    return (
+        0 if key in ("fragmentation", "context", "workspace", "logits", "other") else 1 if key == "activations" else 2
+    )
+
+
 def memory_bar(memory: MemoryDocument, *, headroom: float | None, fits: bool) -> MemoryBar:
     """The memory of the fullest GPU as a stacked bar against its capacity.
 
@@ -130,7 +161,7 @@ def memory_bar(memory: MemoryDocument, *, headroom: float | None, fits: bool) ->
     if missing > 0:
         parts = (*parts, ("other", missing))
     peak_units, usable_units = gib_units(peak, digits), gib_units(usable, digits)
-    shown_units = dealt_out([n for _, n in parts], peak_units)
+    shown_units = rounded_parts(parts, peak_units, digits)
     used = share_units(peak, usable)
     shares = dealt_out([n for _, n in parts], used)
     rows = [

@@ -30,6 +30,12 @@ def make_small(name: str, i: Instance, x: FleetVars, m: CpModel) -> Sum:
     return measured
 
 
+def prefer_first(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """Ask `m` for the columns that come first by id, so that equal answers are settled by their names."""
+    ranks = ((rank, way) for ways in i.ways.values() for rank, way in enumerate(ways))
+    m.minimize(total((rank, x.takes[way.key]) for rank, way in ranks if way.key in x.takes))
+
+
 def scale_of(s: Sum) -> int:
     """What one unit of the solver's objective is worth in the measure's own unit."""
     return math.gcd(*(c for c, _ in s.terms)) or 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from fractions import Fraction
+
+from ortools.sat.python.cp_model import CpModel
 
 from planner.errors import NoPlanInTimeError
 from planner.solve.certificate import fluid_bound
 from planner.solve.conflict import explain
 from planner.solve.instance import Instance, prepare
 from planner.solve.measures import PER_NODE, limited
-from planner.solve.objective import hold, make_small, scale_of
+from planner.solve.objective import hold, make_small, prefer_first, scale_of
 from planner.solve.pack import pack
 from planner.solve.problem import Problem, Workload
 from planner.solve.rules import fluid_loads
@@ -20,6 +23,8 @@ from planner.solve.solution import Assignment, PackedNodes, Payment, PaymentKind
 from planner.solve.variables import FleetVars
 from planner.solve.verify import verify
 
+TIES_LIMIT = 1.0
+"""Deterministic effort for settling ties that no objective settles; they are settled the same way each time."""
 MEASURES = ("cost", *PER_NODE, "capex", "preference")
 
 
@@ -92,14 +97,11 @@ def _best(i: Instance, effort: Effort) -> Solution | None:
         measured = make_small(name, i, x, m)
         if not measured.terms and answer is not None:
             continue
-        if answer is not None:
-            if effort.deadline_s is not None and time.monotonic() >= effort.deadline_s:
-                status = "feasible"
-                break
-            hint(m, answer)
-        reached = ask(m, effort)
+        reached = ask(m, effort) if answer is None else improved(m, answer, effort)
+        if reached is None:
+            status = "feasible"
+            break
         if not reached.is_feasible:
-            assert answer is None, "an earlier answer still holds"
             return None
         answer = reached
         if n == 0:
@@ -112,12 +114,28 @@ def _best(i: Instance, effort: Effort) -> Solution | None:
             break
         hold(name, measured, answer.value(measured), m)
     assert answer is not None, "there is at least one objective"
+    if status == "optimal":
+        prefer_first(i, x, m)
+        answer = improved(m, answer, replace(effort, deterministic_limit=TIES_LIMIT)) or answer
     if status == "optimal" and x.share:
         proven = fluid_bound(i, names[0])
         assert proven is not None, "what exists in steps exists without them"
         bound = min(bound, proven)
         status = "optimal" if bound >= first_value else "feasible"
     return _solution(i, x, answer, status=status, bound=bound, value=first_value)
+
+
+def improved(m: CpModel, answer: Answer, effort: Effort) -> Answer | None:
+    """The answer to a further question that an earlier answer is feasible for; None where time ends first."""
+    if effort.deadline_s is not None and time.monotonic() >= effort.deadline_s:
+        return None
+    hint(m, answer)
+    try:
+        reached = ask(m, effort)
+    except NoPlanInTimeError:
+        return None
+    assert reached.is_feasible, "an earlier answer still holds"
+    return reached
 
 
 def _solution(i: Instance, x: FleetVars, answer: Answer, *, status: str, bound: float, value: int) -> Solution:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from planner.errors import InputError
 from planner.estimate.document import MemoryDocument
+from planner.estimate.types import PARTS
 from planner.plan.types import DemandMet, Plan
-from planner.report.bars import memory_bar
+from planner.report.bars import memory_bar, rounded_parts
+from planner.report.numbers import gib_units
 from planner.report.types import MemoryBar
 from planner.report.view import view_of
 from planner.units import GIB, MIB
@@ -56,6 +58,27 @@ def test_shown_parts_of_memory_add_up_to_the_shown_peak_and_capacity(parts: dict
         assert number(view.peak) + number(free[0].value) == number(view.usable)
         shares = [number(s.share) for s in view.segments if not s.share.startswith("<")]
         assert sum(shares) == 100
+
+
+keyed = st.dictionaries(st.sampled_from(PARTS), st.integers(0, 80 * GIB), min_size=1)
+
+
+@given(keyed)
+def test_rounded_parts_add_up_and_stay_close(parts: dict[str, int]) -> None:
+    total = gib_units(sum(parts.values()), 2)
+    units = rounded_parts(list(parts.items()), total, 2)
+    assert sum(units) == total
+    assert not [u for u, n in zip(units, parts.values(), strict=True) if u and not n]
+    assert all(abs(100 * n / GIB - u) < 2 for u, n in zip(units, parts.values(), strict=True))
+
+
+@given(keyed)
+def test_weights_keep_their_own_rounding_while_four_small_parts_can_give_way(parts: dict[str, int]) -> None:
+    parts |= dict.fromkeys(("workspace", "context", "fragmentation", "logits", "activations"), GIB // 3)
+    total = gib_units(sum(parts.values()), 2)
+    units = dict(zip(parts, rounded_parts(list(parts.items()), total, 2), strict=True))
+    for key in {"weights", "kv_cache", "optimizer"} & parts.keys():
+        assert units[key] == gib_units(parts[key], 2)
 
 
 @given(sizes, st.integers(GIB, 40 * GIB))
