@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from planner.errors import InfeasibleError, InputError, MissingPartError
 
 if TYPE_CHECKING:
     from planner.plan.types import Plan
+    from planner.report.pdf_process import PdfProcess
 
 PLANS_FOLDER = "plans"
 
@@ -38,6 +40,7 @@ def build(
     from planner.names import refuse_unknown_names
     from planner.plan.build import build as plan_and_problem
     from planner.plan.io import write_plan, write_problem
+    from planner.report.pdf_process import PdfProcess
     from planner.report.text import plan_summary
     from planner.spec.load import load_spec
 
@@ -45,13 +48,14 @@ def build(
     loaded = load_spec(spec)
     catalog = Catalog.load()
     refuse_unknown_names(loaded, catalog)
-    built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit)
-    folder = out or Path(PLANS_FOLDER) / loaded.spec.name
-    say(f"wrote {write_plan(built.plan, folder)}")
-    if built.problem is not None:
-        say(f"wrote {write_problem(built.problem, folder)}")
-    answer(plan_summary(built.plan))
-    write_reports_and_say(built.plan, folder, wanted)
+    with PdfProcess() if "pdf" in wanted else nullcontext() as printer:
+        built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit)
+        folder = out or Path(PLANS_FOLDER) / loaded.spec.name
+        say(f"wrote {write_plan(built.plan, folder)}")
+        if built.problem is not None:
+            say(f"wrote {write_problem(built.problem, folder)}")
+        answer(plan_summary(built.plan))
+        write_reports_and_say(built.plan, folder, wanted, printer)
     refuse_infeasible(built.plan)
 
 
@@ -63,16 +67,17 @@ def refuse_what_is_to_come(old_plan: Path | None, calibration: Path | None) -> N
         raise InputError("--calibration: this version has no `plan calibrate`, so no such file; leave it out")
 
 
-def write_reports_and_say(plan: Plan, folder: Path, formats: tuple[str, ...]) -> None:
-    """Write the reports and name them.
+def write_reports_and_say(plan: Plan, folder: Path, formats: tuple[str, ...], printer: PdfProcess | None) -> None:
+    """Write the reports and name them; `printer` makes the PDF.
 
     Raises MissingPartError when a system part is missing; for an infeasible plan that is only told, since the
     verdict matters more.
     """
     from planner.report import write_reports
+    from planner.report.pdf import render_pdf
 
     try:
-        for path in write_reports(plan, folder, formats):
+        for path in write_reports(plan, folder, formats, pdf_of=render_pdf if printer is None else printer.render):
             say(f"wrote {path}")
     except MissingPartError as err:
         if plan.infeasible is None:

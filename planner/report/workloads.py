@@ -20,7 +20,7 @@ from planner.report.types import (
 from planner.report.words import BOUND_BY, CONFIG, HEADROOM, OFFLOAD, PARALLEL_SHORT, TARGETS, TargetWords, spoken
 from planner.units import MILLI, seconds, short_count
 
-MOST_REJECTED_ROWS = 12
+MOST_REJECTED_ROWS = 6
 """Rejected rows of one workload printed; the others stand in rejected.csv."""
 MOST_GPUS_NAMED = 12
 UNKNOWN = "–"

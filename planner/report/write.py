@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,9 +36,14 @@ def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
 
 
 def write_reports(
-    plan: Plan, folder: Path, formats: Sequence[str], *, templates: Path | None = None
+    plan: Plan,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    templates: Path | None = None,
+    pdf_of: Callable[[str], bytes] = render_pdf,
 ) -> tuple[Path, ...]:
-    """Write the reports asked for; returns their paths.
+    """Write the reports asked for; returns their paths. `pdf_of` lays the HTML out.
 
     Raises InputError for a format that does not exist or a folder that cannot be written, MissingPartError when the
     PDF's libraries are missing: every other format, and the HTML in any case, is then already written.
@@ -49,7 +54,7 @@ def write_reports(
     written: list[Path] = []
     for name in (f for f in _WRITE_ORDER if f in formats):
         try:
-            files = _files(name, view, html)
+            files = _files(name, view, html, pdf_of)
         except MissingPartError as err:
             if "html" not in formats:
                 written.append(write_atomically(folder / HTML_NAME, html.encode()))
@@ -58,13 +63,13 @@ def write_reports(
     return tuple(written)
 
 
-def _files(name: str, view: ReportView, html: str) -> Mapping[str, bytes]:
+def _files(name: str, view: ReportView, html: str, pdf_of: Callable[[str], bytes]) -> Mapping[str, bytes]:
     """The files of one format, by name."""
     match name:
         case "html":
             return {HTML_NAME: html.encode()}
         case "pdf":
-            return {"report.pdf": render_pdf(html)}
+            return {"report.pdf": pdf_of(html)}
         case "md":
             return {"report.md": render_markdown(view).encode()}
         case "json":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import os
 import subprocess
@@ -78,16 +77,10 @@ def test_without_a_plan_the_document_says_why_and_the_code_is_3(plan: RunPlan, f
 def test_without_the_pdf_libraries_the_rest_is_written_and_the_code_is_2(
     plan: RunPlan, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def refuse(name: str, *rest: Any, **more: Any) -> Any:
-        if name.split(".")[0] == "weasyprint":
-            raise OSError("cannot load library 'libgobject-2.0-0'")
-        return real(name, *rest, **more)
-
-    for name in [n for n in sys.modules if n.split(".")[0] == "weasyprint"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    broken = small.parent / "broken"
+    broken.mkdir()
+    (broken / "weasyprint.py").write_text("raise OSError(\"cannot load library 'libgobject-2.0-0'\")\n")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
     done = plan("build", small, "-o", "out", "--format", "pdf")
     assert done.code == 2
     assert "apt-get install -y --no-install-recommends libpango-1.0-0" in done.err
