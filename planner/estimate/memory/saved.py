@@ -64,6 +64,8 @@ class Convention:
     repeats_kv: bool
     eager_attention: bool
     trains_base: bool
+    keeps_inputs: bool
+    """Every linear keeps its input: trained ones for the weight's gradient, bitsandbytes ones in any case."""
 
 
 def convention(job: TrainJob) -> Convention:
@@ -82,6 +84,7 @@ def convention(job: TrainJob) -> Convention:
         repeats_kv=job.engine.flag("kv_repeat") and job.attention != "flash",
         eager_attention=job.attention == "eager",
         trains_base=job.method == "full",
+        keeps_inputs=job.method == "full" or not job.base.fused_dequant,
     )
 
 
@@ -117,7 +120,7 @@ def attention(block: Block, rules: Convention) -> Saved:
     if a is None:
         return outer(0.0)
     c, h = rules.compute, block.hidden_size
-    inputs = (3 if rules.casts_each_input else 1) * c * h if rules.trains_base else 0
+    inputs = (3 if rules.casts_each_input else 1) * c * h if rules.keeps_inputs else 0
     heads_kv = a.num_heads if rules.repeats_kv or a.kind == "latent" else a.num_kv_heads
     tensors = c * (a.num_heads * a.head_dim + heads_kv * (a.head_dim + a.value_dim) + a.num_heads * a.value_dim)
     if a.kind == "latent":
@@ -142,13 +145,13 @@ def mlp(block: Block, rules: Convention) -> Saved:
         return outer(0.0)
     c = rules.compute
     copies = (2 if f.gated else 1) if rules.casts_each_input else 1
-    inputs = copies * c * block.hidden_size if rules.trains_base else 0
+    inputs = copies * c * block.hidden_size if rules.keeps_inputs else 0
     if block.parallel and not rules.casts_each_input:
         inputs = 0
     plain = 1 if f.activation == "relu" else 2
     gated = 3 if rules.fused_mlp else 4
     tensors = gated if f.gated else plain
-    if not rules.trains_base:
+    if not rules.keeps_inputs:
         tensors -= 1
     return outer(inputs) + inner(tensors * c * f.intermediate_size)
 

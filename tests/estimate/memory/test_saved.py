@@ -6,7 +6,7 @@ import pytest
 
 from planner.estimate.memory.saved import convention, saved_of
 from planner.estimate.types import LoraJob
-from tests.estimate.jobs import engine, lora_job, train_job
+from tests.estimate.jobs import catalog, engine, lora_job, train_job
 
 LLAMA_8B = "meta-llama/Llama-3.1-8B"
 ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -55,3 +55,16 @@ def test_megatron_with_dropout_is_34_h_without_the_scores() -> None:
     saved = saved_of(block, convention(job), None)
     statistics = 4 * 25 + 2 * 2 * 4  # log-sum-exp of 25 heads, mean and deviation of two norms
     assert saved.outer_per_token + saved.inner_per_token - statistics == 34 * block.hidden_size
+
+
+def test_bitsandbytes_products_keep_their_inputs_though_the_base_is_frozen() -> None:
+    """Two normed inputs of the hidden size and the product that down_proj reads, 2 bytes each."""
+    lora = LoraJob(rank=8, targets=("q_proj",), bits=16.0)
+    plain = lora_job(LLAMA_8B, lora)
+    expanded = lora_job(LLAMA_8B, lora, base=catalog().precision("nf4"))
+    block = plain.model.blocks[0]
+    kept = [saved_of(block, convention(job), None) for job in (expanded, plain)]
+    more = sum(k.outer_per_token + k.inner_per_token for k in kept[:1]) - (
+        kept[1].outer_per_token + kept[1].inner_per_token
+    )
+    assert more == 2 * (2 * 4096 + 14_336)
