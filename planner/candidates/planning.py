@@ -37,8 +37,6 @@ class Splits(BaseModel):
 
     engine: str
     mode: Literal["infer", "train"]
-    vendors: tuple[str, ...]
-    """Makers of the accelerators that its main build runs on."""
     dimensions: tuple[Dimension, ...]
     offload: tuple[Place, ...]
     source: str

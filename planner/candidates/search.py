@@ -67,11 +67,8 @@ class Search:
         for kind in self.kinds:
             host = self.supply.kinds[kind]
             gpu = self.catalog.gpu(host.gpu)
-            if gpu.vendor not in self.splits.vendors:
-                lacking = f"{job.engine.name} is planned for {', '.join(self.splits.vendors)}, not for {gpu.vendor}"
-            else:
-                lacking = unsupported(job, gpu, self.catalog, auto=auto) or ""
-            if not lacking:
+            lacking = unsupported(job, gpu, self.catalog, auto=auto)
+            if lacking is None:
                 found.append((kind, host))
             else:
                 self.misses.add(gpu.id, Stage.UNSUPPORTED, 1.0, lacking)

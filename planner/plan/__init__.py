@@ -1,1 +1,1 @@
-""""""
+"""What is the answer? The plan document: assembled, audited, compared, written and read."""
