@@ -47,7 +47,7 @@ KEYS_OF_THE_INTERFACE = {
 """Names that the interface fixes or that an entry's own `unit` explains, and what they count."""
 UNIT_WORDS = UNITS | {"byte", "share", "shares", "factors", "degrees", "parallel", "peak", "ways", "rates", "counts"}
 """Words that, in a type's name or the first line of its docstring, give the unit of all its numbers."""
-NAMED_BY_THEIR_KEYS = {"intervals", "pareto", "figures", "engine_options", "nearest"}
+NAMED_BY_THEIR_KEYS = {"intervals", "pareto", "figures", "engine_options", "nearest", "nearest_targets"}
 """Mappings whose keys are names that say the unit."""
 ROOMS_THAT_COUNT = {
     "architecture": "shapes: every number is a count of elements, layers or heads",

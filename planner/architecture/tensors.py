@@ -71,7 +71,7 @@ def attention(
     causal: bool = True,
     caches: bool = True,
 ) -> Attention:
-    """How one layer attends. Encoders and cross attention cache nothing per generated token."""
+    """How one layer attends. Encoders cache nothing; cross attention caches values per token of the other stack."""
     value_dim = shape.value_dim or shape.head_dim
     per_token = shape.num_kv_heads * (shape.head_dim + value_dim)
     return Attention(
@@ -81,7 +81,7 @@ def attention(
         head_dim=shape.head_dim,
         value_dim=value_dim,
         window=window,
-        kv_values_per_token=per_token if caches and causal else 0,
+        kv_values_per_token=per_token if caches and (causal or kind == "cross") else 0,
         causal=causal,
         qk_norm=shape.qk_norm,
         has_bias=shape.bias != "none",

@@ -10,7 +10,7 @@ import numpy as np
 from planner.candidates.layouts import Layouts, infer_layouts
 from planner.candidates.misses import Stage, gib_down
 from planner.candidates.offload import OffloadColumns, least_offload, none, open_places
-from planner.candidates.search import Search, TargetCheck, best_rows, device_fits, repeated, room_bytes
+from planner.candidates.search import Search, TargetCheck, best_rows, device_fits, repeated, room_bytes, tightest_share
 from planner.candidates.types import Candidate
 from planner.catalog.hosts import Host
 from planner.estimate.memory import infer_memory
@@ -194,10 +194,13 @@ def judged(
     speed = infer_speed(job, trial.ways(), hw, kv_slots=memory.max_batch)
     cap = search.facts.value("utilisation-cap")
     replicas, share = replicas_needed(workload, speed, trial.batch, cap, search.margins.seconds)
-    good = search.meets(trial.layouts, target_checks(search, workload, speed, replicas, trial.layouts))
-    chosen = best_batches(workload, trial, replicas, good & (replicas <= MOST_REPLICAS))
+    checks = target_checks(search, workload, speed, replicas, trial.layouts)
+    good = search.meets(trial.layouts, checks)
+    used = np.maximum(tightest_share(checks, len(rows)), share / replicas)
+    chosen = best_batches(workload, trial, replicas, good & (replicas <= MOST_REPLICAS), used)
     for row in chosen:
-        yield candidate(search, workload, job, number, trial, memory, speed, row, replicas, share, penalty)
+        found = candidate(search, workload, job, number, trial, memory, speed, row, replicas, share, penalty)
+        yield replace(found, tightest_share=float(used[row]))
 
 
 def taken(memory: Memory, rows: Ints) -> Memory:
@@ -238,14 +241,14 @@ def target_checks(
     """Time to first token, time per token and pinned replicas against what is needed."""
     targets, margins = workload.targets, search.margins
     checks = []
-    for name, column, limit_ms in (
-        ("TTFT", speed.ttft_s * margins.ttft, targets.ttft_ms),
-        ("TPOT", speed.tpot_s * margins.seconds, targets.tpot_ms),
+    for name, column, limit_ms, target in (
+        ("TTFT", speed.ttft_s * margins.ttft, targets.ttft_ms, "ttft_ms"),
+        ("TPOT", speed.tpot_s * margins.seconds, targets.tpot_ms, "tpot_ms"),
     ):
         if limit_ms is not None:
             taken_ms = np.nan_to_num(np.broadcast_to(column, (len(layouts),)), nan=0.0) / MILLI
             text = f"best {name} {{0:,.4g}} ms ({{1}}), asked {limit_ms:,.4g} ms"
-            checks.append(TargetCheck(excess_ratio=taken_ms / limit_ms, values=taken_ms, text=text))
+            checks.append(TargetCheck(excess_ratio=taken_ms / limit_ms, values=taken_ms, text=text, target=target))
     most = workload.pin.replicas
     if most is not None:
         text = f"the demand needs {{0:,.0f}} replicas ({{1}}), pinned are {most}"
@@ -274,9 +277,10 @@ def replicas_needed(
     return whole, need
 
 
-def best_batches(workload: InferWorkload, trial: Trial, replicas: Floats, eligible: Bools) -> list[int]:
-    """For each layout the batch with the fewest replicas; of equals the smallest (least latency) where a demand is
-    asked, else the largest that memory and latency let."""
+def best_batches(workload: InferWorkload, trial: Trial, replicas: Floats, eligible: Bools, used: Floats) -> list[int]:
+    """For each layout the batch with the fewest replicas. Of equals the one that uses least of its tightest target
+    (`used`) where demand and latency are asked; the smallest (least latency) where only demand is; else the largest
+    that memory and latency let."""
     lay = trial.layouts
     table = np.stack([lay.kind, lay.tensor, lay.pipeline, lay.data, lay.context, lay.expert, lay.nodes])
     _, group = np.unique(table, axis=1, return_inverse=True)
@@ -284,7 +288,9 @@ def best_batches(workload: InferWorkload, trial: Trial, replicas: Floats, eligib
     has_demand = any(
         v is not None for v in (asked.requests_per_second, asked.output_tokens_per_second, asked.concurrency)
     )
-    tie = trial.batch if has_demand else -trial.batch
+    has_latency = asked.ttft_ms is not None or asked.tpot_ms is not None
+    # Rows of one layout stand by rising batch, so of equals the smallest comes first.
+    tie = -trial.batch if not has_demand else used if has_latency else trial.batch
     return best_rows(np.asarray(group, dtype=np.int64).reshape(-1), replicas, eligible, tie)
 
 

@@ -26,12 +26,16 @@ class Misses:
     """Collects misses; keeps the nearest of each GPU."""
 
     nearest: dict[str, tuple[Stage, float, str]] = field(default_factory=dict)
+    nearest_targets: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of the nearest miss of each GPU: targets that it does not reach, with the values that it would."""
 
-    def add(self, gpu: str, stage: Stage, excess: float, reason: str) -> None:
+    def add(
+        self, gpu: str, stage: Stage, excess: float, reason: str, targets: Mapping[str, float] | None = None
+    ) -> None:
         """Note a miss. `excess` says by how much (needed / available): less is nearer."""
-        known = self.nearest.get(gpu)
-        if known is None or (stage, -excess) > (known[0], -known[1]):
+        if self.is_nearer(gpu, stage, excess):
             self.nearest[gpu] = (stage, excess, reason)
+            self.nearest_targets[gpu] = targets or {}
 
     def is_nearer(self, gpu: str, stage: Stage, excess: float) -> bool:
         """Whether a miss would replace what is known; saves writing its reason."""
@@ -43,7 +47,7 @@ class Misses:
         order = sorted(self.nearest.items(), key=lambda e: (-e[1][0], e[1][1], e[0]))
         for gpu, (_, _, reason) in order:
             if gpu not in able:
-                yield Dropped(workload=workload, gpu=gpu, reason=reason)
+                yield Dropped(workload=workload, gpu=gpu, reason=reason, nearest_targets=self.nearest_targets[gpu])
 
 
 def memory_reason(parts: Mapping[str, Floats], row: int, *, room: float, layout: str, precision: str) -> str:

@@ -32,6 +32,8 @@ class TargetCheck:
     values: Floats
     text: str
     """The reason; {0} is the value, {1} the layout in words."""
+    target: str | None = None
+    """Key of `targets`; None for what is pinned."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,12 +107,25 @@ class Search:
         table = np.stack([c.excess_ratio for c in checks])
         worst: Floats = table.max(axis=0)
         good: Bools = worst <= 1.0
-        reasons = {}
         for row in best_rows(layouts.kind, worst, ~good):
             check = checks[int(table[:, row].argmax())]
-            reasons[row] = check.text.format(float(check.values[row]), words(layouts, row))
-        self.note_rows(Stage.TARGET, layouts, worst, reasons)
+            reason = check.text.format(float(check.values[row]), words(layouts, row))
+            gpu = self.supply.kinds[int(layouts.kind[row])].gpu
+            self.misses.add(gpu, Stage.TARGET, float(worst[row]), reason, reachable(checks, row))
         return good
+
+
+def reachable(checks: Sequence[TargetCheck], row: int) -> dict[str, float]:
+    """The targets that a row misses, with what it reaches; empty where a pin is missed, which no target mends."""
+    missed = [c for c in checks if c.excess_ratio[row] > 1.0]
+    found = {c.target: float(c.values[row]) for c in missed if c.target is not None}
+    return found if len(found) == len(missed) else {}
+
+
+def tightest_share(checks: Sequence[TargetCheck], size: int) -> Floats:
+    """Largest share of any target that each row uses up; 0 where nothing is asked."""
+    result: Floats = np.max(np.stack([c.excess_ratio for c in checks]), axis=0) if checks else np.zeros(size)
+    return result
 
 
 def repeated(table: Hardware, rows: Ints) -> Hardware:
@@ -166,17 +181,30 @@ def pieces_held(b: Candidate, a: Candidate) -> int:
 
 
 def dominates(a: Candidate, b: Candidate) -> bool:
-    """`a` fits wherever `b` does, on the same kind of machine, and is preferred no less: exact, whatever the prices."""
+    """`a` fits wherever `b` does, on the same kind of machine, and is preferred no less: exact, whatever the prices.
+
+    Of ways with as many GPUs the one with less room in its targets makes no other useless.
+    """
     if a.kind != b.kind or a.preference > b.preference:
+        return False
+    if a.gpus == b.gpus and a.tightest_share > b.tightest_share:
         return False
     count_a, count_b = a.replicas * a.nodes_per_replica, b.replicas * b.nodes_per_replica
     return count_a <= pieces_held(b, a) * count_b
 
 
+def rank(c: Candidate) -> tuple[float | str, ...]:
+    """What comes first among candidates of one workload."""
+    splits = (float(c.ways.pipeline_parallel[0]), float(c.ways.tensor_parallel[0]))
+    batch = c.figures.get("batch", 0.0)
+    return (c.preference, c.gpus, c.host_bytes_per_node, c.tightest_share, *splits, batch, c.id)
+
+
 def undominated(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates that no other makes useless; of equals the first."""
+    """Candidates that no other makes useless; of equals the one with most room in its targets, then the one with
+    fewest splits (tensor parallel before pipeline), then the smallest batch."""
     kept: list[Candidate] = []
-    order = sorted(candidates, key=lambda c: (c.preference, c.gpus, c.host_bytes_per_node, c.id))
+    order = sorted(candidates, key=rank)
     by_kind: dict[int, list[Candidate]] = {}
     for c in order:
         rivals = by_kind.setdefault(c.kind, [])

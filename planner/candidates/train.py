@@ -10,7 +10,7 @@ import numpy as np
 from planner.candidates.layouts import Layouts, divisors, train_layouts
 from planner.candidates.misses import Stage, gib_down
 from planner.candidates.offload import least_share, open_places
-from planner.candidates.search import Search, TargetCheck, best_rows, device_fits, repeated, room_bytes
+from planner.candidates.search import Search, TargetCheck, best_rows, device_fits, repeated, room_bytes, tightest_share
 from planner.candidates.types import Candidate
 from planner.catalog.hosts import Host
 from planner.estimate.memory import train_memory
@@ -210,13 +210,16 @@ def judged(
     trial, hw = trial.take(rows), repeated(hw, rows)
     speed = train_speed(job, trial.ways(), hw)
     rate = np.broadcast_to(speed.tokens_per_second, (len(rows),)) * (workload.pin.replicas or 1)
-    quick = search.meets(trial.layouts, target_checks(workload, rate / search.margins.seconds, horizon_months))
+    checks = target_checks(workload, rate / search.margins.seconds, horizon_months)
+    quick = search.meets(trial.layouts, checks)
+    used = tightest_share(checks, len(rows))
     lay = trial.layouts
     table = np.stack([lay.kind, lay.tensor, lay.pipeline, lay.data, lay.context, lay.expert, lay.nodes])
     _, group = np.unique(table, axis=1, return_inverse=True)
     peak, held = np.broadcast_to(memory.device_peak_bytes, size)[rows], host[rows]
     for row in best_rows(np.asarray(group, dtype=np.int64).reshape(-1), -rate, quick):
-        yield candidate(search, workload, job, preference, trial, speed, row, float(peak[row]), float(held[row]))
+        found = candidate(search, workload, job, preference, trial, speed, row, float(peak[row]), float(held[row]))
+        yield replace(found, tightest_share=float(used[row]))
 
 
 def target_checks(workload: TrainWorkload, rate: Floats, horizon_months: int) -> list[TargetCheck]:
@@ -226,14 +229,14 @@ def target_checks(workload: TrainWorkload, rate: Floats, horizon_months: int) ->
     if targets.tokens_per_second is not None:
         wanted = targets.tokens_per_second
         text = f"best {{0:,.4g}} tokens/s ({{1}}), asked {wanted:,.4g}"
-        checks.append(TargetCheck(excess_ratio=wanted / rate, values=rate, text=text))
+        checks.append(TargetCheck(excess_ratio=wanted / rate, values=rate, text=text, target="tokens_per_second"))
     tokens = tokens_asked(workload)
     if tokens is not None:
         hours: Floats = tokens / rate / SECONDS_PER_HOUR
-        limit = targets.deadline_hours
+        limit, target = targets.deadline_hours, "deadline_hours"
         limit = float(horizon_months * HOURS_PER_MONTH) if limit is None else limit
         text = f"done in {{0:,.4g}} h at best ({{1}}), asked {limit:,.4g} h"
-        checks.append(TargetCheck(excess_ratio=hours / limit, values=hours, text=text))
+        checks.append(TargetCheck(excess_ratio=hours / limit, values=hours, text=text, target=target))
     return checks
 
 

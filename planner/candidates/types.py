@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from planner.catalog.hosts import Host
@@ -90,7 +90,9 @@ class Candidate:
     rate: float | None
     """Share of the whole demand that one replica meets; None without a demand."""
     preference: int
-    """Settles ties of cost: lower is better (number format, offload, splits)."""
+    """Settles ties of cost: lower is better (number format, offload)."""
+    tightest_share: float = 0.0
+    """Largest share of any target that is used up, 0..1: settles ties of `preference`, less is better."""
     figures: Mapping[str, float]
     """Estimates the choice rests on, by key of the interface: per replica."""
 
@@ -107,6 +109,8 @@ class Dropped:
     workload: str
     gpu: str
     reason: str
+    nearest_targets: Mapping[str, float] = field(default_factory=dict)
+    """Targets that the nearest miss does not reach, by key of `targets`, with the values that it would reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -290,6 +290,8 @@ class EngineProfile(Fact):
     modes: tuple[Literal["infer", "train"], ...]
     vendors: tuple[str, ...]
     """Vendors of accelerators it runs on in its released form."""
+    tasks: tuple[str, ...] = ()
+    """Kinds of models it runs (`speech-encoder`: speech models without a decoder); empty = all."""
     precisions: tuple[str, ...]
     """Precision ids it can run."""
     options: Mapping[str, bool | int | float | str | None]

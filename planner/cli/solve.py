@@ -53,7 +53,10 @@ def solve(
 def solution_text(solution: Solution) -> str:
     """The solution for people: what was proven, the fleet, what runs where."""
     if solution.status == "infeasible":
-        ways = [f"with {r.limit} {r.value} there is one; it costs {r.cost}" for r in solution.relaxations]
+        also = {True: " together with the others", False: ""}
+        ways = [
+            f"with {r.limit} {r.value}{also[r.together]} there is one; it costs {r.cost}" for r in solution.relaxations
+        ]
         return "\n".join(["infeasible", *ways])
     figures = ", ".join(f"{name} {value}" for name, value in solution.objective.items())
     proven = "proven optimal" if solution.status == "optimal" else f"best so far, gap {solution.gap}"

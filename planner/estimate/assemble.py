@@ -20,6 +20,7 @@ from planner.estimate.document import (
     WorkloadEstimate,
 )
 from planner.estimate.memory import usable_bytes
+from planner.estimate.memory.infer import has_budget
 from planner.estimate.types import (
     PARTS,
     Floats,
@@ -49,6 +50,12 @@ class Money:
     power_kw: float | None
     """All replicas with their share of the hosts, before PUE."""
     kg_co2_per_month: float | None
+    node_power_kw: float | None = None
+    """Maximum draw of one node, where `power_kw` is the GPUs' part of that; None = the draw under this load."""
+    pue: float | None = None
+    """Energy of the building over that of the machines (a ratio)."""
+    grams_per_kwh: float | None = None
+    """Carbon of the electricity; with the PUE in it where `pue` is None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +103,21 @@ def memory_document(memory: Memory, hw: Hardware) -> MemoryDocument:
 
 
 def intervals(
-    kind: str, engine: str, memory: MemoryDocument, speeds: Mapping[str, float | None]
-) -> dict[str, tuple[float, float] | None]:
-    """90 % intervals: prediction times the factors recorded for the kind of workload."""
+    kind: str, engine: str, memory: MemoryDocument, speeds: Mapping[str, float | None], *, capped: bool = False
+) -> dict[str, tuple[int, int] | tuple[float, float] | None]:
+    """90 % intervals: prediction times the factors recorded for the kind of workload.
+
+    `capped`: the engine keeps within a budget of its own, so what fits never grows past the GPU.
+    """
     facts = interval_facts()
-    result: dict[str, tuple[float, float] | None] = {}
+    result: dict[str, tuple[int, int] | tuple[float, float] | None] = {}
     of_memory = interval_of(facts, figure="memory", kind=kind, engine=engine)
     for name in FIGURES_OF_MEMORY:
         value = getattr(memory, name)
-        result[name] = (math.floor(value * of_memory.low), math.ceil(value * of_memory.high))
+        high = math.ceil(value * of_memory.high)
+        if capped and memory.device_peak_bytes <= memory.usable_bytes:
+            high = min(high, memory.usable_bytes)
+        result[name] = (math.floor(value * of_memory.low), high)
     for name, speed in speeds.items():
         fact = interval_of(facts, figure="ttft" if name == "ttft_s" else "speed", kind=kind, engine=engine)
         slow, fast = (fact.low, fact.high) if "per_second" in name else (1 / fact.high, 1 / fact.low)
@@ -180,12 +193,14 @@ def infer_estimate(
             bound_by=str(speed.bound_by.reshape(-1)[0]),
             seconds_by_cause={k: number(v) for k, v in speed.shares.items()},
         ),
-        intervals=intervals("infer", seat.engine, held, figures),
+        intervals=intervals("infer", seat.engine, held, figures, capped=has_budget(job)),
         cost=cost_document(money, tokens_per_second=out_rate, total_hours=money.horizon_hours),
         power_kw=money.power_kw,
         kg_co2_per_month=money.kg_co2_per_month,
         warnings=seat.warnings,
-        derivation=infer_derivation(job, ways, held),
+        derivation=infer_derivation(
+            job, ways, hw, held, speed, money, replicas=n, output_rate=out_rate, hours=money.horizon_hours
+        ),
     )
 
 
@@ -268,7 +283,7 @@ def train_estimate(
         power_kw=money.power_kw,
         kg_co2_per_month=money.kg_co2_per_month,
         warnings=seat.warnings,
-        derivation=train_derivation(job, ways, held),
+        derivation=train_derivation(job, ways, hw, held, speed, money, replicas=seat.replicas, hours=hours),
     )
 
 

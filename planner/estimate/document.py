@@ -102,7 +102,7 @@ class WorkloadEstimate(Document):
     config: Mapping[str, ConfigValue]
     memory: MemoryDocument
     performance: PerformanceDocument
-    intervals: Mapping[str, tuple[float, float] | None]
+    intervals: Mapping[str, tuple[int, int] | tuple[float, float] | None]
     """90 % prediction intervals by key."""
     cost: CostDocument
     power_kw: float | None

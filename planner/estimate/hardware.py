@@ -27,7 +27,9 @@ def unsupported(job: InferJob | TrainJob, gpu: Gpu, catalog: Catalog, *, auto: b
         needed = "fp16" if job.precision == "fp16-mixed" else job.precision.removesuffix("-mixed")
         needed = "fp32" if needed == "tf32" else needed
         if catalog.support(gpu, catalog.precision(needed)) != "native":
-            return f"{gpu.name} ({gpu.arch}) cannot train in {job.precision}: no native {needed}"
+            half = needed == "bf16" and catalog.support(gpu, catalog.precision("fp16")) == "native"
+            way_out = "; precision: fp16-mixed would run" if half else ""
+            return f"{gpu.name} ({gpu.arch}) cannot train in {job.precision}: no native {needed}{way_out}"
         fmt = job.base
         if job.method == "full":
             return None

@@ -16,6 +16,7 @@ from planner.architecture.huggingface import entry_from_config
 from planner.architecture.types import Model
 from planner.catalog.types import PrecisionFormat
 from planner.errors import ImpossibleError, UnknownNameError
+from planner.estimate.memory.kv_cache import audio_frames, audio_windows, is_encoder_decoder
 from planner.estimate.request_formats import infer_formats, kv_bits
 from planner.estimate.request_training import base_format, train_jobs
 from planner.estimate.types import Engine, InferJob, OptionValue, TrainJob
@@ -23,6 +24,10 @@ from planner.spec.types import InferWorkload, Spec, TrainWorkload
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
+    from planner.spec.parts import Sequence
+
+TRANSCRIPT_TOKENS_PER_SECOND = 4.5
+"""An assumption for English: 2.5 spoken words a second (150 a minute) at 1.8 tokens a word, punctuation included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,7 @@ class Resolved:
     def train_jobs(self) -> tuple[TrainJob, ...]:
         """One job per precision, checkpointing and sharding allowed, least effort first."""
         assert isinstance(self.workload, TrainWorkload)
-        return tuple(train_jobs(self.workload, self.model, self.engine, self.formats))
+        return tuple(train_jobs(self.workload, self.model, self.engine, self.formats, self.memory_headroom))
 
 
 def resolve_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog) -> Resolved:
@@ -61,8 +66,10 @@ def resolve_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalo
     """
     model = resolve_model(workload, catalog)
     engine = resolve_engine(workload, catalog)
+    check_task(engine, model, catalog)
     auto = isinstance(workload, InferWorkload) and workload.effective_precision == "auto"
     formats = infer_formats(workload, engine, model, catalog) if isinstance(workload, InferWorkload) else ()
+    check_media(workload, model)
     check_pins(workload, model)
     if isinstance(workload, TrainWorkload):
         formats = tuple(base_format(workload, p, engine, model, catalog) for p in workload.effective_precision)
@@ -106,7 +113,9 @@ def resolve_engine(workload: InferWorkload | TrainWorkload, catalog: Catalog) ->
 def infer_job(resolved: Resolved, workload: InferWorkload, fmt: PrecisionFormat) -> InferJob:
     """The job of one weight format."""
     model = resolved.model
+    check_image(workload, model)
     inputs, outputs = mean_lengths(workload, model)
+    writes = generates(model)
     image_tokens, num_images = image_size(workload, model)
     return InferJob(
         model=model,
@@ -115,8 +124,8 @@ def infer_job(resolved: Resolved, workload: InferWorkload, fmt: PrecisionFormat)
         kv_bits=kv_bits(workload, fmt, model),
         attention=workload.effective_attention,
         input_tokens=inputs + image_tokens * num_images,
-        output_tokens=outputs if generates(model) else 0,
-        traffic=tuple((t.input, t.output, t.share) for t in workload.traffic),
+        output_tokens=outputs if writes else 0,
+        traffic=tuple((t.input, t.output if writes else 0, t.share) for t in workload.traffic if not is_media(model)),
         image_tokens=image_tokens,
         num_images=num_images,
         steps=workload.image.steps if workload.image else 1,
@@ -128,35 +137,83 @@ def infer_job(resolved: Resolved, workload: InferWorkload, fmt: PrecisionFormat)
 
 
 def generates(model: Model) -> bool:
-    """The model makes tokens one after another."""
-    return model.task in ("text-generation", "vision-language", "seq2seq", "speech")
+    """The model makes tokens one after another; a speech model without a decoder (wav2vec 2.0) does not."""
+    tasks = ("text-generation", "vision-language", "seq2seq", "speech")
+    return model.task in tasks and any(model.stack("decoder"))
+
+
+def is_media(model: Model) -> bool:
+    """Requests are media of a size that the model knows, whatever text lengths say."""
+    return model.task in ("vision", "diffusion")
 
 
 def mean_lengths(workload: InferWorkload, model: Model) -> tuple[int, int]:
-    """Mean prompt and answer of a request. A model of fixed inputs (vision, diffusion) needs no sequence.
+    """Mean prompt and answer of a request. A model of fixed inputs (vision, diffusion, speech) needs no sequence.
 
     Raises ImpossibleError where a text model has none.
     """
+    if is_media(model):
+        main = next(model.stack("denoiser" if model.task == "diffusion" else "vision"), model.blocks[0])
+        return (main.tokens_fixed or 1) * (workload.images.count if workload.images else 1), 0
+    if model.task == "speech" and not generates(model) and workload.audio is not None:
+        return audio_frames(workload.audio.seconds), 0
     if workload.mix:
         return (
             round(sum(t.input * t.share for t in workload.mix)),
             round(sum(t.output * t.share for t in workload.mix)),
         )
-    if model.task == "speech":
-        return 1, 1
-    if model.task in ("vision", "diffusion"):
-        return model.blocks[0].tokens_fixed or 1, 0
+    if model.task == "speech" and workload.audio is not None:
+        return 1, transcript_tokens(model, workload.audio.seconds)
     raise ImpossibleError(f"{model.id} reads text: give `sequence: {{input: ..., output: ...}}`")
+
+
+def transcript_tokens(model: Model, seconds: float) -> int:
+    """Tokens of the transcript of a recording where the spec gives none, at most the model's context per window."""
+    spoken = max(1, round(seconds * TRANSCRIPT_TOKENS_PER_SECOND))
+    if model.max_context is None:
+        return spoken
+    return min(spoken, model.max_context * audio_windows(model, seconds))
 
 
 def image_size(workload: InferWorkload, model: Model) -> tuple[int, int]:
     """Tokens one image becomes, and images in a request."""
     if workload.images is None:
         return 0, 0
+    if model.task == "vision":
+        return 0, workload.images.count
     if model.image_tokens is None:
         raise ImpossibleError(f"{model.id} takes no images in its prompt; it is a {model.task} model")
     tokens = model.image_tokens.num_tokens(width=workload.images.width, height=workload.images.height)
     return tokens, workload.images.count
+
+
+def check_task(engine: Engine, model: Model, catalog: Catalog) -> None:
+    """Refuse engines that do not run this kind of model."""
+    task: str = model.task
+    if task == "speech" and not generates(model):
+        task = "speech-encoder"
+    profile = engine.profile
+    if not profile.tasks or task in profile.tasks:
+        return
+    able = {p.engine for p in catalog.engines if set(profile.modes) & set(p.modes) and (not p.tasks or task in p.tasks)}
+    raise ImpossibleError(
+        f"engine {profile.engine} does not run {task} models such as {model.id}; "
+        f"engines that do: {', '.join(sorted(able))}"
+    )
+
+
+def check_media(workload: InferWorkload | TrainWorkload, model: Model) -> None:
+    """Refuse sound and images that the model has no part for."""
+    if workload.audio is not None and model.task != "speech":
+        raise ImpossibleError(f"{model.id} hears no audio; it is a {model.task} model: take `audio` out")
+    if workload.image is not None and model.task != "diffusion":
+        raise ImpossibleError(f"{model.id} makes no image; it is a {model.task} model: take `image` out")
+
+
+def check_image(workload: InferWorkload, model: Model) -> None:
+    """A diffusion model must know what it makes."""
+    if model.task == "diffusion" and workload.image is None:
+        raise ImpossibleError(f"{model.id} makes images: give `image: {{width: 1024, height: 1024, steps: 30}}`")
 
 
 def check_pins(workload: InferWorkload | TrainWorkload, model: Model) -> None:
@@ -185,6 +242,36 @@ def check_pins(workload: InferWorkload | TrainWorkload, model: Model) -> None:
             f"pin.expert_parallel {ep} does not divide the {experts} experts of {model.id}; "
             f"nearest that does: {nearest_divisor(experts, ep)}"
         )
+    if pin.tensor_parallel is not None and pin.data_parallel is not None:
+        check_expert_group(workload)
+    if isinstance(workload, TrainWorkload):
+        check_batch(workload)
+
+
+def check_expert_group(workload: InferWorkload | TrainWorkload) -> None:
+    """Expert parallel divides the GPUs that the other degrees give (left out = 1); it adds none."""
+    ep, gpus = workload.pin.expert_parallel or 1, workload.pin.gpus_per_replica
+    if gpus % ep:
+        raise ImpossibleError(
+            f"pin.expert_parallel {ep} does not divide the {gpus} GPUs of a replica "
+            f"(tensor x pipeline x data x context parallel); nearest that does: {nearest_divisor(gpus, ep)}"
+        )
+
+
+def check_batch(workload: TrainWorkload) -> None:
+    """The micro batch of every data-parallel rank must fill the global batch evenly."""
+    micro, sequences = workload.effective_micro_batch, workload.effective_global_batch
+    ranks = workload.pin.data_parallel or 1
+    each = 1 if micro == "auto" else micro
+    if sequences % (each * ranks) == 0:
+        return
+    down, up = sequences // (each * ranks), -(-sequences // (each * ranks))
+    fitting = [str(n * each * ranks) for n in dict.fromkeys((down, up)) if n]
+    key = "data_parallel" if ranks > 1 else "micro_batch"
+    raise ImpossibleError(
+        f"pin.{key}: micro batch {each} x data_parallel {ranks} = {each * ranks} does not divide global {sequences}; "
+        f"nearest that it divides: {' or '.join(fitting)}"
+    )
 
 
 def nearest_divisor(number: int, wanted: int) -> int:
@@ -202,8 +289,30 @@ def model_warnings(workload: InferWorkload | TrainWorkload, model: Model) -> Ite
     if isinstance(workload, TrainWorkload):
         longest = workload.sequence
     else:
-        longest = max((t.num_tokens for t in workload.mix), default=0)
+        longest = max((context_tokens(t, model) for t in workload.mix), default=0)
+        yield from request_warnings(workload, model)
     if model.max_context is not None and longest > model.max_context:
         yield f"context of {longest} tokens is beyond the model's maximum of {model.max_context}"
     if not model.activations_modelled:
         yield f"activations of {model.task} models are an estimate; the interval is wider"
+
+
+def context_tokens(request: Sequence, model: Model) -> int:
+    """Tokens that stand in one context: an encoder-decoder keeps prompt and answer apart."""
+    if model.task == "speech":
+        return request.output
+    return max(request.input, request.output) if is_encoder_decoder(model) else request.num_tokens
+
+
+def request_warnings(workload: InferWorkload, model: Model) -> Iterator[str]:
+    """What of the requests is assumed or left out."""
+    if not generates(model) and any(t.output for t in workload.mix):
+        yield f"{model.id} is a {model.task} model and writes no tokens: the output of {workload.name} is left out"
+    if model.task == "vision" and workload.images is None:
+        yield f"{model.id} reads images: one a request is assumed; give `images: {{width: 224, height: 224}}`"
+    if generates(model) and model.task == "speech" and not workload.mix and workload.audio is not None:
+        tokens = transcript_tokens(model, workload.audio.seconds)
+        yield (
+            f"a transcript of {tokens} tokens is assumed ({TRANSCRIPT_TOKENS_PER_SECOND} a second of audio); "
+            f"give `sequence: {{input: 1, output: {tokens}}}` to set it"
+        )

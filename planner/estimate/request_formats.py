@@ -33,6 +33,9 @@ def infer_formats(
         if "fp16" in engine.profile.precisions:
             formats.append(catalog.precision("fp16"))
         formats.sort(key=lambda f: (-f.quality, f.id == "fp16", f.bits))
+        native = native_format(model, engine, catalog)
+        if native is not None:
+            formats = [native, *(f for f in formats if f.bits < native.bits)]
     else:
         formats = [catalog.precision(p) for p in wanted]
         for fmt in formats:
@@ -40,6 +43,18 @@ def infer_formats(
                 able = ", ".join(engine.profile.precisions)
                 raise ImpossibleError(f"engine {engine.name} does not run precision {fmt.id}; it runs: {able}")
     return tuple(adjusted(f, engine, model) for f in formats)
+
+
+NATIVE_FORMATS = {"fp8_e4m3 (128x128 block": "fp8-block", "mxfp4 experts": "mxfp4"}
+"""How the catalog's native types of quantised checkpoints begin, and the format that stores them so."""
+
+
+def native_format(model: Model, engine: Engine, catalog: Catalog) -> PrecisionFormat | None:
+    """The format a quantised checkpoint is published in, where the engine runs it: wider ones gain nothing."""
+    for start, name in NATIVE_FORMATS.items():
+        if model.native_dtype.startswith(start) and name in engine.profile.precisions:
+            return catalog.precision(name)
+    return None
 
 
 def adjusted(fmt: PrecisionFormat, engine: Engine, model: Model) -> PrecisionFormat:

@@ -67,7 +67,11 @@ TRAINING_PRECISIONS: tuple[str, ...] = get_args(TrainPrecision)
 
 
 def train_jobs(
-    workload: TrainWorkload, model: Model, engine: Engine, bases: tuple[PrecisionFormat, ...]
+    workload: TrainWorkload,
+    model: Model,
+    engine: Engine,
+    bases: tuple[PrecisionFormat, ...],
+    memory_headroom: float,
 ) -> Iterator[TrainJob]:
     """One job per precision, checkpointing and sharding allowed; `bases` are the formats of the precisions in order."""
     checkpointing = workload.effective_checkpointing
@@ -91,6 +95,7 @@ def train_jobs(
                     checkpointing=level,
                     sharding=shard,
                     attention=workload.effective_attention,
+                    memory_headroom=memory_headroom,
                 )
 
 

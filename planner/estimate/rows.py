@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner.estimate.memory import infer_memory, train_memory, usable_bytes
 from planner.estimate.memory.infer import most_sequences
+from planner.estimate.speed import infer_speed
 from planner.estimate.types import Floats, Hardware, InferJob, InferWays, Memory, TrainJob, TrainWays
 from planner.spec.types import InferWorkload, TrainWorkload
+from planner.units import MILLI
 
 OFFLOAD_STEPS = 33
 """Offload shares tried from none to all where the spec leaves the split open."""
@@ -88,13 +90,51 @@ def infer_row(workload: InferWorkload, job: InferJob, hw: Hardware) -> InferRow:
     if offload_is_open(workload) and not fitting(memory, hw, job.memory_headroom)[0]:
         ways, memory = least_offload(workload, job, hw, batch)
     if asked == "auto":
-        most = float(memory.max_batch[0])
-        cap = float(np.max(most_sequences(job, hw))) * float(ways.data_parallel[0])
-        concurrency = workload.targets.concurrency
-        limit = min(most, cap, concurrency if concurrency is not None else LARGEST_BATCH)
-        ways = infer_ways(workload, batch=max(1.0, limit), weights_cpu=ways.weights_cpu)
-        memory = infer_memory(job, ways, hw)
+        ways, memory = largest_batch(workload, job, hw, ways, memory)
     return InferRow(job=job, ways=ways, hw=hw, memory=memory)
+
+
+def largest_batch(
+    workload: InferWorkload, job: InferJob, hw: Hardware, ways: InferWays, memory: Memory
+) -> tuple[InferWays, Memory]:
+    """The most sequences that memory, the engine's cap, the asked concurrency and the latency targets let.
+
+    One sequence a rank where no batch meets them.
+    """
+    ranks = float(ways.data_parallel[0])
+    cap = float(np.max(most_sequences(job, hw))) * ranks
+    concurrency = workload.targets.concurrency
+    limit = min(float(memory.max_batch[0]), cap, LARGEST_BATCH if concurrency is None else concurrency)
+    batches = batches_up_to(limit, ranks)
+    columns = replace(ways, batch=batches)
+    held = infer_memory(job, columns, hw)
+    good = fitting(held, hw, job.memory_headroom) & meets_latency(workload, job, hw, columns, held)
+    best = batches[good].max() if good.any() else ranks
+    chosen = replace(ways, batch=floats(best))
+    return chosen, infer_memory(job, chosen, hw)
+
+
+def batches_up_to(limit: float, ranks: float) -> Floats:
+    """Batches worth trying, rising: powers of two of the ranks, and the last tenths below the limit."""
+    powers = [ranks * 2**k for k in range(17) if ranks * 2**k <= limit]
+    shares = [float(np.floor(limit * share / ranks) * ranks) for share in np.linspace(0.5, 1.0, 26)]
+    return np.array(sorted({ranks, *powers, *(b for b in shares if b >= ranks)}))
+
+
+def meets_latency(
+    workload: InferWorkload, job: InferJob, hw: Hardware, ways: InferWays, memory: Memory
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Mean time to first token and per output token within the targets, where there are any."""
+    targets = workload.targets
+    good = np.ones(len(ways), dtype=np.bool_)
+    if targets.ttft_ms is None and targets.tpot_ms is None:
+        return good
+    speed = infer_speed(job, ways, hw, kv_slots=memory.max_batch)
+    if targets.ttft_ms is not None:
+        good &= speed.ttft_s <= targets.ttft_ms * MILLI
+    if targets.tpot_ms is not None:
+        good &= np.isnan(speed.tpot_s) | (speed.tpot_s <= targets.tpot_ms * MILLI)
+    return good
 
 
 def offload_is_open(workload: InferWorkload | TrainWorkload) -> bool:

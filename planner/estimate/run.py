@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planner.catalog.hosts import Host, default_host, host_of_node, host_of_offer
-from planner.catalog.prices import PriceBook
+from planner.catalog.prices import PriceBook, rental_of
 from planner.errors import ImpossibleError, InputError
 from planner.estimate.assemble import Money, Seat, infer_estimate, train_estimate
 from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
 from planner.estimate.hardware import hardware, unsupported
 from planner.estimate.power import carbon_kg, it_power_kw, tdp_share
-from planner.estimate.request import Resolved, resolve_workload
+from planner.estimate.request import Resolved, check_expert_group, resolve_workload
 from planner.estimate.rows import InferRow, TrainRow, infer_row, train_row
 from planner.estimate.speed import infer_speed, train_speed
 from planner.estimate.speed.kernels import shipped_kernels
 from planner.estimate.types import Floats, Hardware, InferSpeed, TrainJob, TrainSpeed, stacked
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
-from planner.units import HOURS_PER_MONTH
+from planner.units import HOURS_PER_MONTH, usd
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
@@ -54,6 +54,7 @@ def estimate_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catal
     Raises UnknownNameError for unknown names, ImpossibleError for a configuration that cannot run.
     """
     resolved = resolve_workload(workload, spec, catalog)
+    check_expert_group(workload)
     host = pinned_host(workload, catalog)
     if host is not None:
         return on_host(resolved, spec, host, catalog)
@@ -196,14 +197,17 @@ def document(
     gpu = catalog.gpu(host.gpu)
     replicas = workload.pin.replicas or 1
     num_gpus = workload.pin.gpus_per_replica * replicas
-    price, warnings = price_of(host, num_gpus, catalog, pinned_offer=workload.pin.offer is not None)
+    price, warnings = price_of(
+        host, workload.pin.gpus_per_replica, replicas, catalog, pinned_offer=workload.pin.offer is not None
+    )
+    versions = version_warnings(workload, resolved.engine.profile.since)
     seat = Seat(
         name=workload.name,
         engine=resolved.engine.name,
         gpu=gpu,
         host=host.id,
         replicas=replicas,
-        warnings=(*resolved.warnings, *host.assumptions, *format_warnings(row, gpu.arch), *warnings),
+        warnings=(*resolved.warnings, *host.assumptions, *format_warnings(row, gpu.arch), *versions, *warnings),
         target_tokens=target_tokens(workload),
     )
     money = money_of(spec, price, row.hw, speed.shares, num_gpus, catalog)
@@ -212,6 +216,14 @@ def document(
         return infer_estimate(seat, row.job, row.ways, row.hw, row.memory, speed, money, fits=row.fits)
     assert isinstance(speed, TrainSpeed)
     return train_estimate(seat, row.job, row.ways, row.hw, row.memory, speed, money, fits=row.fits)
+
+
+def version_warnings(workload: InferWorkload | TrainWorkload, since: str) -> tuple[str, ...]:
+    """A pinned version runs on the newest profile not newer than it; which one that is must be seen."""
+    name, _, version = workload.engine.partition("@")
+    if not version or version == since:
+        return ()
+    return (f"{name} {version} is estimated by the profile of versions from {since} on",)
 
 
 def format_warnings(row: InferRow | TrainRow, arch: str) -> tuple[str, ...]:
@@ -240,20 +252,31 @@ class Price:
     basis: str | None
 
 
-def price_of(host: Host, num_gpus: int, catalog: Catalog, *, pinned_offer: bool) -> tuple[Price, tuple[str, ...]]:
-    """The cheapest known on-demand price, or that of the pinned offer; None with a warning where there is none."""
+def price_of(
+    host: Host, replica_gpus: int, replicas: int, catalog: Catalog, *, pinned_offer: bool
+) -> tuple[Price, tuple[str, ...]]:
+    """The cheapest known on-demand price of the replicas, each on its own, or that of the pinned offer.
+
+    A part of an instance is priced as its share, and the warning says what the whole costs. None with a
+    warning where nobody publishes a price.
+    """
     book = PriceBook(catalog)
     if pinned_offer:
         offer = catalog.offer(host.id)
         quoted = book.rental(offer, "on_demand")
-        if quoted is not None:
-            text = f"{offer.id} on demand, {quoted.source}, {quoted.as_of}"
-            return Price(usd_per_hour=quoted.usd_per_hour * num_gpus / offer.num_gpus, basis=text), ()
+        rental = None if quoted is None else rental_of(offer, replica_gpus)
     else:
-        rental = book.cheapest_rental(host.gpu, num_gpus)
-        if rental is not None:
-            return Price(usd_per_hour=rental.usd_per_gpu_hour * num_gpus, basis=rental.text), ()
-    return Price(usd_per_hour=None, basis=None), (f"no published rental price for {host.gpu}: cost figures are null",)
+        rental = book.cheapest_rental(host.gpu, replica_gpus)
+    if rental is None:
+        missing = f"no published rental price for {host.gpu}: cost figures are null"
+        return Price(usd_per_hour=None, basis=None), (missing,)
+    rented_gpus = rental.num_instances * rental.offer.num_gpus
+    share = min(1.0, replica_gpus / rented_gpus)
+    price = Price(usd_per_hour=rental.usd_per_hour * share * replicas, basis=rental.text)
+    if share == 1.0:
+        return price, ()
+    whole = f"{replica_gpus} of the {rented_gpus:g} GPUs of {rental.text} are priced; the whole is "
+    return price, (f"{whole}{usd(rental.usd_per_hour)} an hour",)
 
 
 def money_of(
@@ -282,4 +305,6 @@ def money_of(
         horizon_hours=spec.horizon.months * HOURS_PER_MONTH,
         power_kw=float(it_kw[0]) if known_power else None,
         kg_co2_per_month=monthly,
+        pue=pue,
+        grams_per_kwh=grams,
     )

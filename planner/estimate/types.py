@@ -227,6 +227,8 @@ class TrainJob:
     checkpointing: Checkpointing
     sharding: Sharding
     attention: AttentionKernel
+    memory_headroom: float = 0.0
+    """Share of usable memory that must stay free: it bounds the largest micro-batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

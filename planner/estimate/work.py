@@ -238,11 +238,11 @@ class Work:
         return self.linear_flop + self.attention_flop + self.recurrent_flop + self.head_flop
 
 
-def linear_flop_per_token(block: Block) -> int:
-    """Forward FLOP of one token through the matrices of one layer: active experts only."""
+def linear_flop_per_token(block: Block, meets: Meets = "tokens") -> int:
+    """Forward FLOP of one token (or what else it `meets`) through the matrices of one layer: active experts only."""
     total = 0
     for tensor in block.tensors:
-        if multiplies(tensor) and _meets(tensor.name) == "tokens":
+        if multiplies(tensor) and _meets(tensor.name) == meets:
             copies = block.moe.top_k if block.moe is not None and tensor.role == "expert" else tensor.count
             total += FLOP_PER_MAC * tensor.out_features * tensor.in_features * copies
     return total
@@ -276,9 +276,27 @@ def forward_work(model: Model, tokens: int, *, logits: Literal["last", "all"]) -
     )
 
 
-def decode_flop(model: Model, context: Floats) -> Floats:
-    """FLOP of one generated token with `context` tokens cached."""
-    blocks = list(main_blocks(model))
+def pass_flop(block: Block, *, tokens: float, length: float, cross_length: float) -> float:
+    """FLOP of all layers of the block over `tokens` tokens, of which `length` at a time attend to each other.
+
+    Every sequence of `length` tokens meets `cross_length` tokens of the other stack.
+    """
+    sequences = tokens / length
+    total = linear_flop_per_token(block) * tokens
+    total += linear_flop_per_token(block, "other_tokens") * sequences * cross_length
+    total += linear_flop_per_token(block, "sequences") * sequences
+    if block.attention is not None:
+        total += flop_per_pair(block.attention, decode=False) * attended_pairs(block.attention, length) * sequences
+    if block.cross_attention is not None:
+        total += flop_per_pair(block.cross_attention, decode=False) * tokens * cross_length
+    if block.recurrent is not None:
+        total += block.recurrent.flop_per_token * tokens
+    return block.num_layers * total
+
+
+def decode_flop(model: Model, context: Floats, *, cross_length: float = 0.0) -> Floats:
+    """FLOP of one generated token with `context` tokens cached and `cross_length` tokens of the encoder or images."""
+    blocks = list(model.stack("decoder"))
     fixed = sum(b.num_layers * linear_flop_per_token(b) for b in blocks)
     fixed += sum(b.num_layers * b.recurrent.flop_per_token for b in blocks if b.recurrent is not None)
     total = np.asarray(context, dtype=np.float64) * 0.0 + fixed + FLOP_PER_MAC * head_size(model)
@@ -286,6 +304,8 @@ def decode_flop(model: Model, context: Floats) -> Floats:
         if block.attention is not None:
             pairs = visible_tokens(block.attention, context)
             total = total + block.num_layers * flop_per_pair(block.attention, decode=True) * pairs
+        if block.cross_attention is not None:
+            total = total + block.num_layers * flop_per_pair(block.cross_attention, decode=True) * cross_length
     return total
 
 

@@ -11,11 +11,11 @@ from planner.candidates.planning import PlanningFacts
 from planner.candidates.site import SiteFacts
 from planner.candidates.types import WorkloadCandidates
 from planner.plan.bill import node_loads, purchases, totals
-from planner.plan.facts import assumptions_used, facts_used
+from planner.plan.facts import assumptions_used, facts_used, is_rented, rented_assumption, rented_stand_at
 from planner.plan.fleet import FleetProblem
 from planner.plan.infeasible import infeasible_report
 from planner.plan.sections import Pick, workload_plan
-from planner.plan.types import Inputs, Plan, PurchaseLine, SolverFacts, Status
+from planner.plan.types import Inputs, Plan, PurchaseLine, SolverFacts, Status, Totals
 from planner.solve.scale import ROUNDING
 from planner.solve.solution import Solution
 from planner.spec.load import LoadedSpec
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SCALE_OF_OBJECTIVE = {"cost": MEGA, "power": WATTS_PER_KW, "gpus": 1, "carbon": GRAMS_PER_KG}
 """Units of the problem in one unit of the plan; carbon then counts per month."""
+TOTAL_OF_OBJECTIVE = {"cost": "usd_per_hour", "power": "it_power_kw", "gpus": "gpus", "carbon": "kg_co2_per_month"}
+"""The key of the plan's totals that an objective makes small."""
 NO_GPU_SHARING = "every replica has whole GPUs: sharing one GPU between replicas (MIG) is not planned in this version"
 TRAINING_STAYS = "nodes of training runs are counted as kept over the whole horizon, as those of services are"
 
@@ -57,6 +59,7 @@ def assemble(work: Work, *, created: str) -> Plan:
     spec, solution, fleet = work.loaded.spec, work.solution, work.fleet
     picked = picks(work, fleet, solution)
     lines = purchases(fleet, solution)
+    sums = totals(fleet, solution, lines, months=spec.horizon.months, pue=work.site.pue)
     text = fleet_text(solution.status, spec.objective[0])
     cap = work.facts.value("utilisation-cap")
     sections = tuple(
@@ -64,17 +67,17 @@ def assemble(work: Work, *, created: str) -> Plan:
     )
     return Plan(
         status=solution.status,
-        totals=totals(fleet, solution, lines, months=spec.horizon.months, pue=work.site.pue),
+        totals=sums,
         purchases=lines,
         nodes=node_loads(fleet, solution),
         workloads=sections,
         inputs=inputs_of(work, picked),
         warnings=tuple(plan_warnings(work, picked, lines)),
-        **common(work, created),
+        **common(work, created, sums),
     )
 
 
-def common(work: Work, created: str) -> dict[str, Any]:
+def common(work: Work, created: str, sums: Totals | None = None) -> dict[str, Any]:
     """What every plan has, feasible or not."""
     return {
         "name": work.loaded.spec.name,
@@ -82,7 +85,7 @@ def common(work: Work, created: str) -> dict[str, Any]:
         "planner_version": __version__,
         "spec_sha256": work.loaded.text_sha256,
         "catalog_sha256": work.catalog.sha256(),
-        "solver": solver_facts(work),
+        "solver": solver_facts(work, sums),
     }
 
 
@@ -115,15 +118,15 @@ def fleet_text(status: Status, objective: str) -> str:
     return f"the {best[objective]} fleet found within the time limit"
 
 
-def solver_facts(work: Work) -> SolverFacts:
-    """What was proven, and how."""
+def solver_facts(work: Work, sums: Totals | None) -> SolverFacts:
+    """What was proven, and how. The value is the plan's own, unrounded; the bound never stands above it."""
     name = work.loaded.spec.objective[0]
     solution = work.solution
     value = bound = gap = None
     if solution is not None and solution.status != "infeasible":
         unit = SCALE_OF_OBJECTIVE[name] / (HOURS_PER_MONTH if name == "carbon" else 1)
-        value = solution.objective[name] / unit
-        bound = None if solution.bound is None else solution.bound / unit
+        value = getattr(sums, TOTAL_OF_OBJECTIVE[name])
+        bound = None if solution.bound is None else min(solution.bound / unit, value)
         gap = solution.gap
     return SolverFacts(
         objective=value,
@@ -146,7 +149,7 @@ def inputs_of(work: Work, picked: Sequence[Pick]) -> Inputs:
         spec=spec.model_dump(mode="json", by_alias=True),
         spec_file=work.loaded.source,
         facts=facts_used(spec, chosen, work.catalog),
-        assumptions=assumptions_used(chosen, work.facts),
+        assumptions=(*assumptions_used(chosen, work.facts), *rented_assumption(chosen, work.site)),
     )
 
 
@@ -166,6 +169,8 @@ def plan_warnings(work: Work, picked: Sequence[Pick], lines: Sequence[PurchaseLi
             yield f"the power of {row.node} is not published; that of its GPUs alone is counted"
         if row.procurement in ("buy", "owned") and row.rack_units is None:
             yield f"the space of {row.node} is not published"
+    if any(is_rented(row.procurement) for row in lines):
+        yield rented_stand_at(work.site)
     if any(w.mode == "train" for w in spec.workloads):
         yield TRAINING_STAYS
     yield NO_GPU_SHARING

@@ -37,7 +37,8 @@ def total_lines(old: Plan, new: Plan) -> Iterator[str]:
         return
     for key, unit in (
         ("usd_per_hour", "USD/h"),
-        ("capex_usd", "USD"),
+        ("usd_horizon", "USD over the horizon"),
+        ("capex_usd", "USD of purchases"),
         ("gpus", "GPUs"),
         ("nodes", "nodes"),
         ("power_kw", "kW"),

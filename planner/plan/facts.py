@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from planner.candidates.planning import PlanningFacts
+from planner.candidates.site import SiteFacts
 from planner.candidates.types import Candidate, Source
 from planner.catalog.types import Fact
 from planner.estimate.types import InferJob
@@ -122,3 +123,30 @@ def assumptions_used(picked: Iterable[Picked], facts: PlanningFacts) -> tuple[Fa
         for text in source.host.assumptions
     ]
     return (*own, *taken)
+
+
+def is_rented(procurement: str) -> bool:
+    """The machine stands with a provider."""
+    return procurement not in ("buy", "owned")
+
+
+def rented_stand_at(site: SiteFacts) -> str:
+    """Where rented machines are taken to stand."""
+    return (
+        f"carbon and cooling of rented machines are counted as at the site ({site.region}), not as in their own "
+        "region; their rent includes electricity"
+    )
+
+
+def rented_assumption(picked: Iterable[Picked], site: SiteFacts) -> Iterator[FactUsed]:
+    """The place of rented machines as an assumption, where there are any."""
+    if any(is_rented(source.procurement) for _, _, source in picked):
+        yield FactUsed(
+            kind="assumption",
+            id="rented-machines-at-site",
+            what=rented_stand_at(site),
+            value=site.region,
+            source="the offers of the catalogs do not say how their power is made",
+            as_of=site.as_of,
+            confidence="low",
+        )

@@ -16,6 +16,8 @@ from planner.units import ceil_div
 
 TIE_BREAKS: tuple[Measure, ...] = ("cost", "power", "nodes", "preference")
 """What settles ties of the spec's own objectives, in this order."""
+PREFERENCE_STEPS = 1000
+"""Steps of the room in the targets within one preference for a number format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +118,19 @@ def column_of(candidate: Candidate, source: Source, *, steps: int, usable: float
             ram=ram,
             nodes=candidate.nodes_per_replica,
             replicas=candidate.replicas,
-            preference=candidate.preference,
+            preference=preference_of(candidate),
         )
     pieces = ceil_div(candidate.replicas, replicas_per_node(candidate, source, usable))
-    return Column(id=name, node=source.id, gpus=source.host.num_gpus, replicas=pieces, preference=candidate.preference)
+    return Column(
+        id=name, node=source.id, gpus=source.host.num_gpus, replicas=pieces, preference=preference_of(candidate)
+    )
+
+
+def preference_of(candidate: Candidate) -> int:
+    """Number format and offload first, then the share of the tightest target that is used, in thousandths."""
+    return candidate.preference * PREFERENCE_STEPS + min(
+        math.ceil(candidate.tightest_share * PREFERENCE_STEPS), PREFERENCE_STEPS - 1
+    )
 
 
 def node_type(source: Source, spec: Spec, *, ram: int | None) -> NodeType:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from planner.candidates.types import WorkloadCandidates
 from planner.plan.fleet import FleetProblem
 from planner.plan.types import Conflict, Infeasible, Rejected, Relaxation
 from planner.solve.problem import MAX_AMOUNT
 from planner.solve.scale import CENTI
+from planner.solve.solution import Relaxation as Relaxed
 from planner.solve.solution import Solution
 from planner.spec.load import LoadedSpec
 from planner.units import MEGA, WATTS_PER_KW, usd
 
 Path = tuple[str | int, ...]
+FLOORS = frozenset({"tokens_per_second"})
+"""Targets of which more is asked, not less."""
+SIGNIFICANT_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,12 @@ def infeasible_report(
 ) -> Infeasible:
     """Conflicts and relaxations in the spec's words. `lost` are workloads that nothing in the fleet can run."""
     conflicts = [lost_conflict(loaded, entry) for entry in lost]
-    relaxations: list[Relaxation] = []
+    relaxations = [way_out for entry in lost for way_out in nearest_targets(entry)]
     if solution is not None and fleet is not None:
         alone = len(solution.conflict) == 1
         conflicts += [conflict(loaded, fleet, name, alone=alone) for name in solution.conflict]
         for r in solution.relaxations:
-            relaxations.append(relaxation(fleet, r.limit, r.value, r.cost))
+            relaxations.append(relaxation(fleet, r))
     unplaceable = {entry.workload: tuple(Rejected(gpu=d.gpu, reason=d.reason) for d in entry.dropped) for entry in lost}
     return Infeasible(conflict=tuple(conflicts), relaxations=tuple(relaxations), unplaceable=unplaceable)
 
@@ -85,18 +90,50 @@ def conflict(loaded: LoadedSpec, fleet: FleetProblem, name: str, *, alone: bool)
     return Conflict(limit=dotted(path), where=loaded.where(path), value=float(value), text=text)
 
 
-def relaxation(fleet: FleetProblem, name: str, value: int, cost: int) -> Relaxation:
+def nearest_targets(entry: WorkloadCandidates) -> Iterator[Relaxation]:
+    """The targets of a workload that runs nowhere as the nearest miss would meet them; nothing where it is no target
+    that is missed. Prices and limits of the fleet are not looked at."""
+    if not entry.dropped:
+        return
+    near = entry.dropped[0]
+    together = len(near.nearest_targets) > 1
+    for target, reached in near.nearest_targets.items():
+        value = steady(reached, up=target not in FLOORS)
+        limit = f"workloads.{entry.workload}.targets.{target}"
+        also = ", together with the other targets named," if together else ""
+        met = f"set {limit} to {value:,.10g}; {near.gpu}{also} then meets it"
+        text = f"{met}; cost and the fleet's limits were not looked at"
+        yield Relaxation(limit=limit, value=value, usd_per_hour=None, text=text, together=together)
+
+
+def steady(value: float, *, up: bool) -> float:
+    """A value with four significant digits, rounded so that what reached it still does.
+
+    >>> steady(7.89812, up=True), steady(1234.9, up=False)
+    (7.899, 1234.0)
+    """
+    exact = Decimal(repr(value))
+    step = Decimal(1).scaleb(exact.adjusted() + 1 - SIGNIFICANT_DIGITS)
+    return float(exact.quantize(step, rounding=ROUND_CEILING if up else ROUND_FLOOR))
+
+
+def relaxation(fleet: FleetProblem, found: Relaxed) -> Relaxation:
     """The smallest new value of one limit, and what the fleet then costs."""
-    spend = cost / MEGA
+    name, value, spend = found.limit, found.value, found.cost / MEGA
+    also = " together with the other changes named here" if found.together else ""
     if name.startswith("stock."):
         source = fleet.sources[name.removeprefix("stock.")]
-        text = f"with {value} of {source.node} instead of {source.stock} a plan exists, for {usd(spend)} per hour"
-        return Relaxation(limit="fleet.owned", value=float(value), usd_per_hour=spend, text=text)
+        text = f"with {value} of {source.node} instead of {source.stock}{also} a plan exists, for {usd(spend)} per hour"
+        return Relaxation(
+            limit="fleet.owned", value=float(value), usd_per_hour=spend, text=text, together=found.together
+        )
     words = WORDS[name]
     new = value / words.scale
     assert value <= MAX_AMOUNT, "what must be allowed is a sum of what exists"
-    text = f"raise fleet.limits.{words.key} to {amount(new, words)}; the fleet then costs {usd(spend)} per hour"
-    return Relaxation(limit=f"fleet.limits.{words.key}", value=new, usd_per_hour=spend, text=text)
+    text = f"raise fleet.limits.{words.key} to {amount(new, words)}{also}; the fleet then costs {usd(spend)} per hour"
+    return Relaxation(
+        limit=f"fleet.limits.{words.key}", value=new, usd_per_hour=spend, text=text, together=found.together
+    )
 
 
 def amount(value: float, words: LimitWords) -> str:

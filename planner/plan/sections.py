@@ -17,12 +17,18 @@ from planner.estimate.speed import infer_speed, train_speed
 from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
 from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
 from planner.spec.types import InferWorkload, TrainWorkload, Workload
-from planner.units import HOURS_PER_MONTH, MILLI, SECONDS_PER_HOUR, usd
+from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MILLI, SECONDS_PER_HOUR, usd
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
 
 MOST_ALTERNATIVES = 5
+NO_MONEY = usd(0.0)
+SAME_PRICE = (
+    "its share of the list price is the same; the choice fell by what the whole fleet costs, then by power, nodes, "
+    "number format and the room left in the targets"
+)
+"""Said of a way that costs as much as the chosen one. The order is that of the tie breaks of the problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +105,10 @@ def estimate_of(pick: Pick, seat: Seat, catalog: Catalog, *, months: int) -> Wor
         horizon_hours=float(months * HOURS_PER_MONTH),
         power_kw=s.power_kw * share,
         kg_co2_per_month=monthly,
+        node_power_kw=s.power_kw,
+        grams_per_kwh=None
+        if s.kg_co2_per_hour is None or not s.power_kw
+        else s.kg_co2_per_hour / s.power_kw * GRAMS_PER_KG,
     )
     hw = hardware(c.job, (s.host,), catalog)
     if isinstance(c.job, InferJob):
@@ -205,7 +215,9 @@ def config_of(candidate: Candidate, seat: Seat) -> dict[str, ConfigValue]:
 
 def alternative(cost: float, candidate: Candidate, source: Source, seat: Seat, *, more: float) -> Alternative:
     """One other way with its list price."""
-    if more >= 0:
+    if more >= 0 and usd(more) == NO_MONEY:
+        text = SAME_PRICE
+    elif more >= 0:
         text = f"its share of the list price is {usd(more)} per hour higher; the fleet was not solved again with it"
     else:
         text = (
@@ -240,7 +252,9 @@ def why(
     dearer = [o for o in others if o.usd_per_hour_more is not None and o.usd_per_hour_more >= 0]
     runner_up = ""
     if dearer:
-        runner_up = f"; next by list price: {dearer[0].gpu}, {usd(dearer[0].usd_per_hour_more or 0.0)} per hour more"
+        more = usd(dearer[0].usd_per_hour_more or 0.0)
+        price = "at the same list price" if more == NO_MONEY else f"{more} per hour more"
+        runner_up = f"; next by list price: {dearer[0].gpu}, {price}"
     return (
         f"{number}{gpus} of {estimate.gpu_name} in {format_of(c)}{targets} for {share} per hour "
         f"(its share of {pick.source.offer}) as part of {fleet_text}{runner_up}."

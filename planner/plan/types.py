@@ -159,6 +159,8 @@ class Relaxation(Document):
     usd_per_hour: float | None
     """What the plan would then cost."""
     text: str
+    together: bool = False
+    """Not enough alone: all relaxations with this mark are needed at once."""
 
 
 class Infeasible(Document):

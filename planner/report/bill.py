@@ -28,18 +28,19 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
     capex = [line.capex_usd or 0.0 for line in lines]
     hourly = money_sum(rent, totals.usd_per_hour if totals and totals.usd_per_hour is not None else sum(rent))
     bought = money_sum(capex, totals.capex_usd if totals else sum(capex), digits=0, most=2)
+    drawn = [line.power_kw for line in lines]
+    power = money_sum(drawn, sum(drawn), most=5)
     is_priced = all(line.usd_per_hour is not None for line in lines) and bool(lines)
-    rows = tuple(
-        _row(i, line, hour, once, gpu_names)
-        for i, (line, hour, once) in enumerate(zip(lines, hourly.parts, bought.parts, strict=True))
-    )
+    columns = zip(lines, hourly.parts, bought.parts, power.parts, strict=True)
+    rows = tuple(_row(i, line, hour, once, kw, gpu_names) for i, (line, hour, once, kw) in enumerate(columns))
     return Bill(
         rows=rows,
         nodes=whole(sum(line.nodes for line in lines)),
         gpus=whole(sum(line.gpus for line in lines)),
         usd_per_hour=hourly.total if is_priced else UNKNOWN,
         capex_usd=bought.total,
-        power_kw=figure(totals.power_kw) if totals else UNKNOWN,
+        power_kw=power.total,
+        cooled_power_kw=figure(totals.power_kw) if totals else UNKNOWN,
         rack_units=figure(totals.rack_units) if totals and totals.rack_units is not None else UNKNOWN,
         note=_bill_note(plan, is_priced, hourly.is_exact and bought.is_exact),
         has_capex=any(capex),
@@ -62,7 +63,9 @@ def _bill_note(plan: Plan, is_priced: bool, is_exact: bool) -> str:
     return "Lines are rounded; the totals are rounded from the exact sums."
 
 
-def _row(index: int, line: PurchaseLine, usd_per_hour: str, capex_usd: str, gpu_names: Mapping[str, str]) -> BillRow:
+def _row(
+    index: int, line: PurchaseLine, usd_per_hour: str, capex_usd: str, power_kw: str, gpu_names: Mapping[str, str]
+) -> BillRow:
     gpu = gpu_names.get(line.gpu, line.gpu)
     confidence = line.price_confidence or ("" if line.procurement == "owned" else "unknown")
     return BillRow(
@@ -77,7 +80,7 @@ def _row(index: int, line: PurchaseLine, usd_per_hour: str, capex_usd: str, gpu_
         usd_per_hour=usd_per_hour if line.usd_per_hour is not None else UNKNOWN,
         capex_usd=capex_usd if line.capex_usd is not None else UNKNOWN,
         spread=_spread(line),
-        power_kw=figure(line.power_kw),
+        power_kw=power_kw,
         rack_units=figure(line.rack_units) if line.rack_units is not None else UNKNOWN,
         period=str(line.period + 1),
         source=shown(line.price_source or UNKNOWN, longest=300),

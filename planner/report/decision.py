@@ -90,9 +90,13 @@ def infeasible_sentence(plan: Plan) -> str:
         names = ", ".join(shown(name) for name in trouble.unplaceable)
         return f"No plan meets these requirements: no GPU that is allowed can run {names} as asked."
     limits = " and ".join(shown(c.limit) for c in trouble.conflict)
-    sentence = f"No plan meets these requirements: {limits or 'they'} cannot hold together."
+    clash = "cannot be kept" if len(trouble.conflict) == 1 else "cannot hold together"
+    sentence = f"No plan meets these requirements: {limits or 'they'} {clash}."
     if trouble.relaxations:
-        sentence += f" One change is enough, for example: {shown(trouble.relaxations[0].text, longest=300)}"
+        first = trouble.relaxations[0]
+        lead = "These changes are enough together" if first.together else "One change is enough, for example"
+        texts = [r.text for r in trouble.relaxations if r.together] if first.together else [first.text]
+        sentence += f" {lead}: {'; '.join(shown(text, longest=300) for text in texts)}"
     return sentence if sentence.endswith(".") else f"{sentence}."
 
 
@@ -211,7 +215,10 @@ def proof_sentence(plan: Plan) -> str:
         return "Proven infeasible: no choice among the configurations considered meets all requirements at once."
     if plan.status == "optimal" and solver.objective is not None:
         value = bound_text(solver.objective)
-        return f"Proven optimal: no plan under {value} {words.unit} meets these targets."
+        return (
+            f"Proven optimal: no plan under {value} {words.unit} that runs each workload in one way, "
+            "on one kind of node, meets these targets."
+        )
     if solver.best_bound is not None and solver.gap is not None:
         return (
             f"Not proven optimal: the search stopped at its time limit. No plan under {bound_text(solver.best_bound)} "

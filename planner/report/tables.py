@@ -87,7 +87,7 @@ def _known(text: str) -> str:
 
 
 def _total(view: ReportView, head: str) -> str:
-    """The cell of the last line of the bill under one heading."""
+    """The cell of the last line of the bill under one heading; power is that of the machines, as in the lines."""
     bill = view.bill
     totals = {"line": "total", "nodes": bill.nodes, "gpus": bill.gpus, "purchase USD": bill.capex_usd}
     totals |= {"USD/h": bill.usd_per_hour, "kW": bill.power_kw, "rack units": bill.rack_units}

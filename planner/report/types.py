@@ -212,6 +212,9 @@ class Bill:
     usd_per_hour: str
     capex_usd: str
     power_kw: str
+    """At the machines: the sum of the rows."""
+    cooled_power_kw: str
+    """The same with cooling and other overhead of the site."""
     rack_units: str
     note: str
     """Says so where shown amounts are rounded and do not add up to the last digit."""

@@ -132,7 +132,7 @@ def _fleet_more(plan: Plan) -> str:
 def _all_rejected(plan: Plan) -> tuple[tuple[str, str, str], ...]:
     rows = [(w.name, r) for w in plan.workloads for r in w.rejected]
     if plan.infeasible is not None:
-        rows += [(name, r) for name, found in plan.infeasible.unplaceable.items() for r in found]
+        rows += [(name, r) for name, found in sorted(plan.infeasible.unplaceable.items()) for r in found]
     return tuple((shown(name), shown(r.gpu), shown(r.reason, longest=LONGEST_TEXT)) for name, r in rows)
 
 
@@ -168,7 +168,7 @@ def _infeasible(trouble: Infeasible) -> InfeasibleView:
         conflict=tuple(_conflict(c) for c in trouble.conflict),
         relaxations=tuple(_relaxation(r) for r in trouble.relaxations),
         unplaceable=tuple(
-            rejected_group(name, found, index=i) for i, (name, found) in enumerate(trouble.unplaceable.items())
+            rejected_group(name, found, index=i) for i, (name, found) in enumerate(sorted(trouble.unplaceable.items()))
         ),
     )
 

@@ -60,7 +60,7 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
         price=price_text(workload),
         headroom=tuple(
             Pair(label=HEADROOM.get(k, shown(spoken(k).capitalize())), value=percent(v))
-            for k, v in workload.headroom.items()
+            for k, v in sorted(workload.headroom.items())
         ),
         placements=tuple(_placement(p) for p in workload.placements),
         alternatives=tuple(_alternative(a) for a in workload.alternatives),

@@ -15,6 +15,9 @@ from planner.solve.solution import Relaxation
 def explain(i: Instance, effort: Effort) -> tuple[tuple[str, ...], tuple[Relaxation, ...]]:
     """A minimal conflict of an infeasible instance, and for each limit in it the smallest relaxation.
 
+    Where no limit of the conflict is enough on its own, because another one binds as well, the relaxations are
+    those of the cheapest plan there is without any limit, and hold together.
+
     Every requirement in the conflict is needed for it: leaving any one out gives a feasible rest of it. Where
     supply alone cannot carry the workloads, the conflict names workloads instead of limits. When the effort ends
     meanwhile, the conflict is everything that could be relaxed, which is true but not minimal.
@@ -24,10 +27,11 @@ def explain(i: Instance, effort: Effort) -> tuple[tuple[str, ...], tuple[Relaxat
         if not _is_feasible(i, effort, ()):
             return _clashing_workloads(i, effort), ()
         conflict = _filtered(i, effort, names)
-        relaxed = [_relaxed(i, effort, name) for name in conflict]
+        relaxed = [r for r in (_relaxed(i, effort, name) for name in conflict) if r is not None]
+        found = tuple(relaxed) or _relaxed_together(i, effort)
     except NoPlanInTimeError:
         return names or tuple(f"workload.{w.id}" for w in i.workloads), ()
-    return conflict, tuple(r for r in relaxed if r is not None)
+    return conflict, found
 
 
 def _is_feasible(i: Instance, effort: Effort, kept: Iterable[str]) -> bool:
@@ -65,6 +69,34 @@ def _relaxed(i: Instance, effort: Effort, name: str) -> Relaxation | None:
     spend = make_small("cost", i, x, m)
     cheapest = ask(m, effort)
     return Relaxation(limit=name, value=value, cost=cheapest.value(spend))
+
+
+def _relaxed_together(i: Instance, effort: Effort) -> tuple[Relaxation, ...]:
+    """What every limit must allow for the cheapest plan: first the cost is made least, then each limit in turn.
+
+    Stocks stay as they are where a plan exists within them.
+    """
+    limits = i.problem.limits.given()
+    stocks = tuple(n for n in requirements(i) if n not in limits)
+    kept = stocks if _is_feasible(i, effort, stocks) else ()
+    m, x = build_model(i, kept=kept)
+    reached: dict[str, int] = {}
+    for name in dict.fromkeys(("cost", *limits, *(n for n in stocks if n not in kept))):
+        measured = make_small(name, i, x, m)
+        reached[name] = ask(m, effort).value(measured)
+        hold(name, measured, reached[name], m)
+    exceeded = [n for n in requirements(i) if n in reached and reached[n] > _allowed(i, n)]
+    cost = reached["cost"]
+    return tuple(Relaxation(limit=n, value=reached[n], cost=cost, together=True) for n in exceeded)
+
+
+def _allowed(i: Instance, name: str) -> int:
+    """What a requirement allows now."""
+    limits = i.problem.limits.given()
+    if name in limits:
+        return limits[name]
+    node = i.node_types[name.removeprefix("stock.")]
+    return min(n for n in (node.stock, node.cost_max_nodes) if n is not None)
 
 
 def _clashing_workloads(i: Instance, effort: Effort) -> tuple[str, ...]:

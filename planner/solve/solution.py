@@ -63,6 +63,8 @@ class Relaxation(SolutionModel):
     value: int
     cost: int
     """Least cost with that value."""
+    together: bool = False
+    """One limit alone is not enough: all relaxations with this mark are needed at once, for one and the same plan."""
 
 
 class Solution(SolutionModel):

@@ -26,7 +26,13 @@ def mix_problems(workload: InferWorkload) -> Iterator[Problem]:
         yield ("traffic",), "given beside `sequence`; keep one of the two"
     media = workload.images or workload.image or workload.audio
     if workload.sequence is None and not workload.traffic and media is None:
-        yield (), "`sequence` is missing; give `sequence: {input: 1024, output: 256}` or a `traffic` mix"
+        yield (
+            (),
+            (
+                "`sequence` is missing; give `sequence: {input: 1024, output: 256}` or a `traffic` mix "
+                "(for media `images`, `image` or `audio`)"
+            ),
+        )
     total = sum(t.share for t in workload.traffic)
     if workload.traffic and abs(total - 1) > SHARE_TOLERANCE:
         yield ("traffic",), f"the shares add up to {total:g}, not 1"
@@ -57,7 +63,6 @@ def infer_problems(workload: InferWorkload) -> Iterator[Problem]:
         if getattr(workload.pin, key) is not None:
             yield ("pin", key), "belongs to mode: train; take it out"
     yield from offload_problems(workload, TRAIN_OFFLOAD, INFER_OFFLOAD)
-    yield from expert_problems(workload)
     pinned = workload.pin.precision
     if pinned is not None and pinned not in get_args(InferPrecision):
         yield ("pin", "precision"), f"{pinned} is a training precision; for mode: infer {pinned.partition('-')[0]}"
@@ -77,41 +82,14 @@ def train_problems(workload: TrainWorkload) -> Iterator[Problem]:
         yield ("pin", "precision"), f"{pin.precision} is not a training precision; one of {known}"
     yield from offload_problems(workload, INFER_OFFLOAD, TRAIN_OFFLOAD)
     yield from twin_problems(workload)
-    yield from expert_problems(workload)
     yield from batch_problems(workload)
 
 
-def expert_problems(workload: InferWorkload | TrainWorkload) -> Iterator[Problem]:
-    """Expert parallel divides the GPUs that the other degrees give; it adds none."""
-    pin = workload.pin
-    if pin.expert_parallel is None or pin.tensor_parallel is None or pin.data_parallel is None:
-        return
-    if pin.gpus_per_replica % pin.expert_parallel:
-        yield (
-            ("pin", "expert_parallel"),
-            f"{pin.expert_parallel} does not divide the {pin.gpus_per_replica} GPUs of a replica "
-            "(tensor x pipeline x data x context parallel)",
-        )
-
-
 def batch_problems(workload: TrainWorkload) -> Iterator[Problem]:
-    """The micro batch of every data-parallel rank must fill the global batch evenly."""
+    """A pinned micro batch must not contradict the one given."""
     micro, pinned = workload.batch.micro, workload.pin.micro_batch
     if pinned is not None and micro not in ("auto", pinned):
         yield ("pin", "micro_batch"), f"{pinned} contradicts batch.micro {micro}; keep one of the two"
-        return
-    sequences = workload.batch.global_
-    ranks = workload.pin.data_parallel or 1
-    each = pinned if pinned is not None else 1 if micro == "auto" else micro
-    if sequences % (each * ranks):
-        key = "data_parallel" if ranks > 1 else "micro_batch"
-        down, up = sequences // (each * ranks), -(-sequences // (each * ranks))
-        fitting = [str(n * each * ranks) for n in dict.fromkeys((down, up)) if n]
-        yield (
-            ("pin", key),
-            f"micro batch {each} x data_parallel {ranks} = {each * ranks} does not divide global {sequences}; "
-            f"nearest that it divides: {' or '.join(fitting)}",
-        )
 
 
 def lora_problems(workload: TrainWorkload) -> Iterator[Problem]:

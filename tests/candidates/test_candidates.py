@@ -247,3 +247,10 @@ def test_machines_of_another_kind_are_never_pruned() -> None:
 
 def test_of_equals_one_stays() -> None:
     assert len(undominated([sized(2, 2), sized(2, 2)])) == 1
+
+
+def test_of_as_many_gpus_the_way_with_more_room_in_its_targets_stays() -> None:
+    slow = dataclasses.replace(sized(4, 1), id="a-slow", tightest_share=0.9)
+    quick = dataclasses.replace(sized(4, 1), id="z-quick", tightest_share=0.5)
+    assert [c.id for c in undominated([slow, quick])] == ["z-quick"]
+    assert not dominates(slow, quick)

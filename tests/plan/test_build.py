@@ -131,6 +131,47 @@ def test_clashing_limits_are_traced_to_their_lines_with_a_way_out() -> None:
     assert plan_of(text.replace("usd_per_hour: 0.1", f"usd_per_hour: {way_out.value - 1e-5}")).status == "infeasible"
 
 
+def test_two_limits_that_both_bind_are_raised_together() -> None:
+    text = TWO.replace("owned: [{node: l4-8x-pcie, count: 1}]", "owned: []").replace(
+        "{usd_per_hour: 60, power_kw: 40, nodes: 10}", "{usd_per_hour: 1, gpus: 1}"
+    )
+    text = text.replace("requests_per_second: 6", "requests_per_second: 60")
+    plan = plan_of(text)
+    assert plan.infeasible is not None
+    ways_out = {r.limit: r for r in plan.infeasible.relaxations}
+    assert sorted(ways_out) == ["fleet.limits.gpus", "fleet.limits.usd_per_hour"]
+    assert all(r.together and "together" in r.text for r in ways_out.values())
+    limits = {name: ways_out[f"fleet.limits.{name}"].value for name in ("usd_per_hour", "gpus")}
+    raised = f"{{usd_per_hour: {limits['usd_per_hour']}, gpus: {limits['gpus']:.0f}}}"
+    assert plan_of(text.replace("{usd_per_hour: 1, gpus: 1}", raised)).status == "optimal"
+
+
+def test_a_target_out_of_reach_comes_with_the_nearest_that_is_reached() -> None:
+    text = TWO.replace("tpot_ms: 60", "tpot_ms: 0.5").replace(
+        "  limits: {usd_per_hour: 60, power_kw: 40, nodes: 10}\n", ""
+    )
+    plan = plan_of(text)
+    assert plan.infeasible is not None
+    (way_out,) = plan.infeasible.relaxations
+    assert way_out.limit == "workloads.chat.targets.tpot_ms"
+    assert way_out.usd_per_hour is None
+    assert plan_of(text.replace("tpot_ms: 0.5", f"tpot_ms: {way_out.value}")).status == "optimal"
+
+
+def test_rented_machines_are_said_to_be_counted_as_at_the_site() -> None:
+    plan = plan_of(TWO.replace("owned: [{node: l4-8x-pcie, count: 1}]", "owned: []").replace(", buy]", "]"))
+    assert any("rented machines are counted as at the site" in w for w in plan.warnings)
+    assert "rented-machines-at-site" in {a.id for a in plan.inputs.assumptions}
+
+
+def test_the_bound_never_stands_above_the_plans_own_figure() -> None:
+    plan = plan_of(TWO.replace("name: two\n", "name: two\nobjective: carbon\n"))
+    assert plan.totals is not None
+    assert plan.solver.objective == plan.totals.kg_co2_per_month
+    assert plan.solver.best_bound is not None
+    assert plan.solver.best_bound <= plan.solver.objective
+
+
 def test_a_workload_that_runs_nowhere_names_what_is_nearest() -> None:
     plan = plan_of(TWO.replace("ttft_ms: 1500", "ttft_ms: 1"))
     assert plan.infeasible is not None

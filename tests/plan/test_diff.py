@@ -27,3 +27,12 @@ def test_a_larger_demand_changes_the_total_and_the_replicas() -> None:
 def test_becoming_infeasible_is_the_first_line() -> None:
     gone = plan_of(TWO.replace("ttft_ms: 1500", "ttft_ms: 1"))
     assert diff(plan_of(), gone)[0] == "~ status: optimal -> infeasible"
+
+
+def test_purchases_and_the_whole_horizon_are_told_apart() -> None:
+    old = plan_of()
+    assert old.totals is not None
+    new = old.model_copy(update={"totals": old.totals.model_copy(update={"capex_usd": 5.0, "usd_horizon": 7.0})})
+    lines = diff(old, new)
+    assert any(line.startswith("~ total USD of purchases:") for line in lines)
+    assert any(line.startswith("~ total USD over the horizon:") for line in lines)

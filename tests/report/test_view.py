@@ -119,7 +119,7 @@ def test_the_hourly_cost_is_the_same_text_wherever_it_stands(two_workloads: Plan
     view = view_of(two_workloads)
     assert [f.value for f in view.figures if f.label == "Cost per hour"] == ["27.64"]
     assert view.bill.usd_per_hour == "27.64"
-    assert "no plan under 27.64 USD/h" in view.proof
+    assert "no plan under 27.64 USD/h that runs each workload in one way" in view.proof
 
 
 def test_lines_of_the_bill_add_up_to_its_total(two_workloads: Plan) -> None:

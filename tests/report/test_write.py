@@ -18,6 +18,7 @@ from planner.report.markdown import render_markdown
 from planner.report.tables import plain_number, render_csv, render_xlsx, safe_cell, tables
 from planner.report.view import view_of
 from planner.report.write import FORMATS, check_formats, write_reports
+from tests.plan.plans import TWO, built, plan_of
 
 QUICK = ("html", "md", "json", "csv", "xlsx")
 
@@ -71,6 +72,8 @@ def test_the_json_holds_the_texts_of_the_report(two_workloads: Plan, tmp_path: P
 def test_csv_numbers_are_numbers(two_workloads: Plan) -> None:
     rows = list(csv.DictReader(io.StringIO(render_csv(tables(view_of(two_workloads))["bill-of-materials"]))))
     assert [float(r["USD/h"]) for r in rows] == [3.72, 23.92, 27.64]
+    *drawn, total = [float(r["kW"]) for r in rows]
+    assert sum(drawn) == pytest.approx(total)
     assert [r["line"] for r in rows] == ["1", "2", "total"]
     assert rows[0]["rack units"] == ""
 
@@ -130,3 +133,11 @@ def test_markdown_names_make_no_markup_and_no_link(two_workloads: Plan, name: st
     (row,) = [line for line in text.splitlines() if "NVIDIA L40S, fp8" in line and line.startswith("|")]
     assert row.replace("\\|", "").count("|") == 5
     assert not re.search(r"(?<!\\)[<>\[\]#@]|[#@]\w|https?://", row)
+
+
+@pytest.mark.parametrize("text", [TWO, TWO.replace("tpot_ms: 60", "tpot_ms: 0.5")], ids=["optimal", "infeasible"])
+def test_a_plan_read_back_gives_the_same_bytes_as_the_one_just_built(text: str, tmp_path: Path) -> None:
+    formats = tuple(f for f in FORMATS if f != "pdf")
+    fresh = write_reports(built(text).plan, tmp_path / "fresh", formats)
+    again = write_reports(plan_of(text), tmp_path / "again", formats)
+    assert [p.read_bytes() for p in fresh] == [p.read_bytes() for p in again]

@@ -34,12 +34,27 @@ def test_solver_agrees_with_brute_force(problem: Problem) -> None:
 @given(small_problems())
 def test_a_relaxation_is_the_smallest_that_makes_a_plan_exist(problem: Problem) -> None:
     for relaxation in solve(problem).relaxations:
-        if relaxation.limit.startswith("stock."):
+        if relaxation.limit.startswith("stock.") or relaxation.together:
             continue
         assert best(_with_limit(problem, relaxation.limit, relaxation.value - 1)) is None
         found = best(_with_limit(problem, relaxation.limit, relaxation.value))
         assert found is not None
         assert found[0] == relaxation.cost
+
+
+@QUICK
+@given(small_problems())
+def test_relaxations_that_hold_together_give_the_cheapest_plan_of_all(problem: Problem) -> None:
+    solution = solve(problem)
+    joint = [r for r in solution.relaxations if r.together and not r.limit.startswith("stock.")]
+    if not joint or any(r.limit.startswith("stock.") for r in solution.relaxations):
+        return
+    relaxed = problem
+    for r in joint:
+        relaxed = _with_limit(relaxed, r.limit, r.value)
+    found = best(relaxed)
+    assert found is not None
+    assert found[0] == joint[0].cost
 
 
 @QUICK

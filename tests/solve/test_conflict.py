@@ -53,3 +53,15 @@ def test_workloads_that_what_is_owned_cannot_carry_are_named() -> None:
 def test_replicas_that_do_not_meet_the_demand_are_no_way() -> None:
     short = {"demand": 7, "columns": [{"id": "c", "node": "a", "replicas": 2, "rate": 3}]}
     assert solve(problem({"a": node()}, {"w": short})).conflict == ("workload.w",)
+
+
+def test_where_no_limit_is_enough_alone_the_changes_hold_together() -> None:
+    """Four nodes at 5 each are the cheapest fleet: 20 of cost, 4 nodes, 36 of power."""
+    asked = problem(TYPES, WORKLOADS, limits={"cost": 12, "nodes": 2, "power": 40})
+    solution = solve(asked)
+    assert {(r.limit, r.value, r.cost, r.together) for r in solution.relaxations} == {
+        ("cost", 20, 20, True),
+        ("nodes", 4, 20, True),
+    }
+    raised = asked.limits.model_copy(update={r.limit: r.value for r in solution.relaxations})
+    assert solve(asked.model_copy(update={"limits": raised})).status == "optimal"

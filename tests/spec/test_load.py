@@ -212,11 +212,6 @@ ONE_MISTAKE = {
         "workloads:\n- {name: a, model: gpt2, mode: train, sequence: 8, batch: {global: 64, micro: §24}}",
         "workloads.a.batch.micro: micro 24 does not divide global 64; nearest that does: 16",
     ),
-    "pinned ranks do not divide": (
-        train("pin: {micro_batch: 3, data_parallel: §8}"),
-        "workloads.a.pin.data_parallel: micro batch 3 x data_parallel 8 = 24 does not divide global 64; "
-        "nearest that it divides: 48 or 72",
-    ),
     "adapters of a full fine-tune": (
         train("lora: §{rank: 8}"),
         "workloads.a.lora: given with method: full; write `method: lora` (or qlora), or take it out",
@@ -269,10 +264,6 @@ ONE_MISTAKE = {
     "replicas of a training": (
         train("pin: {replicas: §2}"),
         "workloads.a.pin.replicas: training is one job, not 2; give data_parallel 2",
-    ),
-    "experts over too few GPUs": (
-        infer("pin: {tensor_parallel: 4, data_parallel: 1, expert_parallel: §8}"),
-        "workloads.a.pin.expert_parallel: 8 does not divide the 4 GPUs of a replica",
     ),
     "sequence and traffic": (
         infer("traffic: §[{input: 1, output: 1, share: 1}]"),

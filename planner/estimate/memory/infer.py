@@ -16,7 +16,7 @@ from planner.estimate.memory.device import (
     library_workspace_bytes,
     usable_bytes,
 )
-from planner.estimate.memory.kv_cache import CacheShape, cache_shape, full_length
+from planner.estimate.memory.kv_cache import CacheShape, cache_shape, full_length, is_encoder_decoder
 from planner.estimate.memory.weights import (
     head_copy_bytes,
     largest_matrix_params,
@@ -129,7 +129,7 @@ def growing_memory(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -
     keeps_cache = job.output_tokens > 0
     static = job.engine.options.get("kv_layout") == "static"
     per_sequence = cache_per_sequence(job, cache, ways, length) * keeps_cache
-    prompt = length if static or job.model.task in ("seq2seq", "speech") else job.input_tokens
+    prompt = length if static or is_encoder_decoder(job.model) else job.input_tokens
     prompt_cache = cache_per_sequence(job, cache, ways, prompt) * keeps_cache
     one_layer = per_sequence / np.maximum(job.model.num_layers / ways.pipeline_parallel, 1.0)
     unit = activations_of(job, ways, np.ones(1))
@@ -151,7 +151,7 @@ def growing_memory(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -
     allocated = sum(parts.values(), np.zeros(1))
     transient = allocated - fixed.weights
     fragmentation = fragmentation_bytes(transient)
-    room = usable_bytes(hw) - base - fixed.context - fragmentation_bytes(np.zeros(1))
+    room = usable_bytes(hw) * (1.0 - job.memory_headroom) - base - fixed.context - fragmentation_bytes(np.zeros(1))
     growth = np.maximum(batched["prefill"], batched["decode"]) * (1 + STABLE_FRAGMENTATION)
     most = bounded(room / np.maximum(growth, 1.0)) * ways.data_parallel
     host = fixed.offloaded_host + host_cache(job, cache, ways, sequences, length)
@@ -172,7 +172,7 @@ def activations_of(job: InferJob, ways: InferWays, sequences: Floats) -> Floats:
     """Working set of a prefill of `sequences` sequences."""
     text = forward_bytes(
         job,
-        tokens=sequences * job.input_tokens / ways.context_parallel,
+        tokens=sequences * prompt_tokens(job) / ways.context_parallel,
         sequences=sequences,
         tensor_parallel=ways.tensor_parallel,
     )
@@ -180,9 +180,14 @@ def activations_of(job: InferJob, ways: InferWays, sequences: Floats) -> Floats:
     return result
 
 
+def prompt_tokens(job: InferJob) -> int:
+    """Tokens of one request that the first pass takes in; the decoder behind an encoder starts from one."""
+    return 1 if is_encoder_decoder(job.model) else job.input_tokens
+
+
 def logits_of(job: InferJob, ways: InferWays, sequences: Floats) -> Floats:
     """Logits of a prefill: the last position, or all of them in older versions."""
-    rows = sequences * (job.input_tokens if job.engine.options.get("logits") == "all" else 1)
+    rows = sequences * (prompt_tokens(job) if job.engine.options.get("logits") == "all" else 1)
     return logits_bytes(job.model, rows=rows, tensor_parallel=ways.tensor_parallel)
 
 
@@ -261,10 +266,15 @@ def budget_memory(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) ->
         pool = job.engine.number("kv_cache_free_gpu_memory_fraction") * free
     ceiling = usable * (1.0 - job.memory_headroom)
     spent = fixed.weights + peak + fixed.context + fixed.workspace + graphs
-    pool = np.minimum(pool, ceiling - spent)
+    pool = np.minimum(pool, ceiling - spent) * cache.holds_anything
     length = full_length(job)
-    per_sequence = cache_per_sequence(job, cache, ways, length) * (job.output_tokens > 0)
-    most = bounded(pool / np.maximum(per_sequence, 1.0)) * ways.data_parallel
+    per_sequence = cache_per_sequence(job, cache, ways, length)
+    if cache.holds_anything:
+        most = bounded(pool / np.maximum(per_sequence, 1.0)) * ways.data_parallel
+    else:
+        room = ceiling - spent + peak
+        most = np.minimum(cap, bounded(room / np.maximum(activations_of(job, ways, np.ones(1)), 1.0)))
+        most = most * ways.data_parallel
     per_token = per_sequence / length
     pool_tokens = np.where(per_token > 0, np.floor(np.maximum(pool, 0.0) / np.maximum(per_token, 1e-9)), 0.0)
     page = cache.block_tokens
@@ -325,7 +335,7 @@ def buffers_memory(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -
         "logits": np.zeros(1),
         "workspace": compute,
     }
-    room = usable_bytes(hw) - weights - compute - fixed.context
+    room = usable_bytes(hw) * (1.0 - job.memory_headroom) - weights - compute - fixed.context
     most = bounded(room / np.maximum(per_sequence, 1.0)) * ways.data_parallel
     return memory_of(
         parts,

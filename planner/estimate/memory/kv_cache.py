@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from planner.architecture.types import Block
+from planner.architecture.types import Block, Model
 from planner.estimate.types import Engine, Floats, InferJob, Ints
-from planner.units import BITS_PER_BYTE
+from planner.units import BITS_PER_BYTE, ceil_div
 
 FP32_BYTES = 4
 INDEX_BYTES = 1
 """A sparse-attention indexer keeps its keys in FP8 (DeepSeek-V3.2)."""
+AUDIO_POSITIONS_PER_SECOND = 50
+"""Whisper halves frames of 10 ms (Radford et al. 2022, section 2.2); wav2vec 2.0 steps 320 samples of 16 kHz."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,11 @@ class CacheShape:
     """Keys and values of the encoder's output (encoder-decoders, cross-attended images)."""
     block_tokens: int
     """Tokens are allocated in pages of this many."""
+
+    @property
+    def holds_anything(self) -> bool:
+        """False for models without a cache: encoders, vision models, denoisers."""
+        return bool(self.lines) or self.state_bytes > 0 or self.cross_bytes > 0
 
     def bytes_per_sequence(self, tokens: Floats, tensor_parallel: Ints, *, shared_latent: bool = True) -> Floats:
         """Of one sequence with `tokens` tokens, all layers, on one tensor-parallel rank.
@@ -80,7 +88,8 @@ def cache_shape(job: InferJob) -> CacheShape:
         if block.recurrent is not None:
             state += block.num_layers * recurrent_bytes(block)
         if block.cross_attention is not None:
-            cross += block.num_layers * cross_tokens(job) * block.cross_attention.kv_values_per_token * 2
+            values = block.num_layers * cross_tokens(job) * block.cross_attention.kv_values_per_token
+            cross += values * job.kv_bits / BITS_PER_BYTE
     return CacheShape(
         lines=tuple(
             CacheLine(bytes_per_token=v, window=w, max_split=m) for (w, m), v in sorted(lines.items(), key=str)
@@ -99,10 +108,36 @@ def recurrent_bytes(block: Block) -> float:
 
 
 def cross_tokens(job: InferJob) -> int:
-    """Tokens of the encoder that every decoder layer attends to."""
+    """Tokens of the encoder that every decoder layer attends to: whole windows of audio, the images, or the prompt."""
     if job.model.audio_positions:
-        return job.model.audio_positions
-    return job.image_tokens or job.input_tokens
+        return job.model.audio_positions * audio_windows(job.model, job.audio_s)
+    if job.model.task == "diffusion":
+        return max((b.tokens_fixed or 0 for b in job.model.stack("text")), default=0) or job.input_tokens
+    if is_encoder_decoder(job.model):
+        return job.input_tokens
+    padded = max((b.tokens_fixed or 0 for b in job.model.stack("vision")), default=0)
+    return job.num_images * (job.image_tokens or padded)
+
+
+def audio_windows(model: Model, seconds: float) -> int:
+    """Windows that a recording is padded to (Whisper: 30 s of 1500 positions); 1 where nothing says how long it is."""
+    if not model.audio_positions:
+        return 1
+    return max(1, ceil_div(audio_frames(seconds), model.audio_positions))
+
+
+def audio_frames(seconds: float) -> int:
+    """Encoder positions of a recording, rounded up.
+
+    >>> audio_frames(30.0)
+    1500
+    """
+    return math.ceil(seconds * AUDIO_POSITIONS_PER_SECOND)
+
+
+def is_encoder_decoder(model: Model) -> bool:
+    """An encoder reads the prompt, so the decoder starts from one token."""
+    return any(model.stack("encoder")) and any(model.stack("decoder"))
 
 
 def page_tokens(engine: Engine) -> int:
@@ -111,6 +146,6 @@ def page_tokens(engine: Engine) -> int:
 
 def full_length(job: InferJob) -> int:
     """Tokens one sequence holds when its last token is made (an encoder-decoder caches the answer alone)."""
-    if job.model.task in ("seq2seq", "speech"):
+    if is_encoder_decoder(job.model):
         return max(1, job.output_tokens)
     return job.input_tokens + job.output_tokens

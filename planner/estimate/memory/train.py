@@ -14,6 +14,7 @@ import numpy as np
 
 from planner.architecture.types import Block
 from planner.estimate.memory.device import (
+    SEGMENT_BYTES,
     STABLE_FRAGMENTATION,
     context_bytes,
     fragmentation_bytes,
@@ -100,11 +101,12 @@ def train_memory(job: TrainJob, ways: TrainWays, hw: Hardware) -> Memory:
     transient = np.max(phases, axis=0)
     fragmentation = fragmentation_bytes(transient)
     context = context_bytes(hw, ways.gpus)
-    per_sequence = forward / ways.micro_batch
-    room = usable_bytes(hw) - held - workspace - context - gradients_in_forward - casts
-    most = np.clip(np.floor(room / np.maximum(per_sequence * (1 + STABLE_FRAGMENTATION), 1.0)), 0, MOST_MICRO_BATCH)
-    whatever_the_batch = held + workspace + context + np.maximum(at_step, states.gradients)
-    most = np.where(whatever_the_batch > usable_bytes(hw), 0.0, most)
+    most = largest_micro_batch(
+        room=usable_bytes(hw) * (1.0 - job.memory_headroom) - held - workspace - context - SEGMENT_BYTES,
+        fixed=casts + gradients_in_forward,
+        per_sequence=(forward - casts) / ways.micro_batch,
+        whatever_the_batch=np.maximum(at_step, states.gradients),
+    )
     static = held + states.gradients
     return memory_of(
         parts,
@@ -114,9 +116,18 @@ def train_memory(job: TrainJob, ways: TrainWays, hw: Hardware) -> Memory:
         host=states.host + np.zeros(shape),
         disk=np.zeros(shape),
         tokens=np.zeros(shape),
-        most=most.astype(np.float64),
+        most=most,
         phase=np.array(["loss", "backward", "optimizer"])[binding],
     )
+
+
+def largest_micro_batch(*, room: Floats, fixed: Floats, per_sequence: Floats, whatever_the_batch: Floats) -> Floats:
+    """Sequences whose forward fits `room` with the allocator's reserve; 0 where the optimizer step alone does not."""
+    reserve = 1.0 + STABLE_FRAGMENTATION
+    most = np.floor((room / reserve - fixed) / np.maximum(per_sequence, 1.0))
+    most = np.where(whatever_the_batch * reserve > room, 0.0, most)
+    result: Floats = np.clip(most, 0.0, float(MOST_MICRO_BATCH))
+    return result
 
 
 def micro_batches(job: TrainJob, ways: TrainWays) -> Floats:

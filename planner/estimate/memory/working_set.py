@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.architecture.types import Block, Model
+from planner.estimate.memory.kv_cache import audio_windows, cross_tokens, is_encoder_decoder
 from planner.estimate.types import Floats, InferJob, Ints
 
 EAGER_SCORE_BYTES = 6
@@ -46,23 +47,41 @@ def activation_width(block: Block, tensor_parallel: Ints, *, fused: bool) -> Flo
 
 
 def forward_bytes(job: InferJob, *, tokens: Floats, sequences: Floats, tensor_parallel: Ints) -> Floats:
-    """Of one forward pass over `tokens` new tokens in `sequences` sequences, text stack only."""
+    """Of one forward pass over `tokens` new tokens in `sequences` sequences, text stack only.
+
+    The encoder of an encoder-decoder works on every position of its input (audio: whole windows) at once.
+    """
     fused = job.engine.options.get("mlp_kernel") == "fused"
     main = [b for b in job.model.blocks if b.stack in ("decoder", "encoder", "denoiser", "text")]
     if not main:
         return np.zeros(1)
-    widths = [activation_width(b, tensor_parallel, fused=fused) for b in main]
-    total: Floats = tokens * np.maximum.reduce(np.broadcast_arrays(*widths)) * compute_bytes(job)
+    live = [stack_tokens(job, b, tokens, sequences) * activation_width(b, tensor_parallel, fused=fused) for b in main]
+    total: Floats = np.maximum.reduce(np.broadcast_arrays(*live)) * compute_bytes(job)
     if job.attention == "eager":
-        total = total + eager_bytes(job, main, tokens / np.maximum(sequences, 1), sequences, tensor_parallel)
+        total = total + eager_bytes(job, main, tokens, sequences, tensor_parallel)
     return total
 
 
-def eager_bytes(job: InferJob, blocks: list[Block], length: Floats, sequences: Floats, tensor_parallel: Ints) -> Floats:
-    """Of the score matrix of one layer: heads x length^2, quadratic in the length."""
-    heads = max((b.attention.num_heads for b in blocks if b.attention is not None), default=0)
+def stack_tokens(job: InferJob, block: Block, tokens: Floats, sequences: Floats) -> Floats:
+    """Tokens of the pass in one stack: an encoder beside a decoder takes in its whole input."""
+    if block.stack != "encoder" or not is_encoder_decoder(job.model):
+        return tokens
+    result: Floats = np.maximum(tokens, sequences * cross_tokens(job))
+    return result
+
+
+def eager_bytes(job: InferJob, blocks: list[Block], tokens: Floats, sequences: Floats, tensor_parallel: Ints) -> Floats:
+    """Of the score matrix of one layer: heads x length^2, quadratic in the length; windows of audio are apart."""
     per_score = EAGER_SCORE_BYTES if compute_bytes(job) == 2 else 2 * compute_bytes(job)
-    result: Floats = sequences * heads / tensor_parallel * length**2 * per_score
+    scores = [np.zeros(1)]
+    for block in blocks:
+        if block.attention is None:
+            continue
+        windows = audio_windows(job.model, job.audio_s) if block.stack == "encoder" else 1
+        apart = np.maximum(sequences, 1) * windows
+        length = stack_tokens(job, block, tokens, sequences) / apart
+        scores.append(sequences * windows * block.attention.num_heads / tensor_parallel * length**2)
+    result: Floats = np.maximum.reduce(np.broadcast_arrays(*scores)) * per_score
     return result
 
 

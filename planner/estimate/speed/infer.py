@@ -7,14 +7,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.estimate.memory.infer import batched_tokens, most_sequences
+from planner.estimate.memory.kv_cache import is_encoder_decoder
 from planner.estimate.speed.kernels import Kernels, shipped_kernels
 from planner.estimate.speed.offload import cache_time, weights_time
 from planner.estimate.speed.serving import Served, closed_loop, static_batch
 from planner.estimate.speed.setup import Setup, infer_setup
-from planner.estimate.speed.step import decode_step, decoder_blocks, prompt_time
+from planner.estimate.speed.step import (
+    cross_length,
+    decode_step,
+    decoder_blocks,
+    prompt_length,
+    prompt_time,
+    repeats,
+    side_blocks,
+    side_tokens,
+)
 from planner.estimate.speed.times import Seconds, add, binding
 from planner.estimate.types import Floats, Hardware, InferJob, InferSpeed, InferWays
-from planner.estimate.work import cached_bytes_per_token, decode_flop, forward_work, layer_products, visible_tokens
+from planner.estimate.work import (
+    FLOP_PER_MAC,
+    cached_bytes_per_token,
+    decode_flop,
+    head_size,
+    layer_products,
+    pass_flop,
+    visible_tokens,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +51,7 @@ def lengths_of(job: InferJob) -> Lengths:
     mix = job.traffic or ((job.input_tokens, job.output_tokens, 1.0),)
     extra = job.image_tokens * job.num_images if job.traffic else 0
     made = sum(o * share for _, o, share in mix)
-    starts_empty = job.model.task in ("seq2seq", "speech")
+    starts_empty = is_encoder_decoder(job.model)
     seen = sum(o * share * ((0 if starts_empty else i + extra) + o / 2.0) for i, o, share in mix)
     return Lengths(
         prompts=tuple((float(max(1, i + extra)), share) for i, _, share in mix),
@@ -70,7 +88,7 @@ def infer_speed(
         served = closed_loop(
             clients=clients,
             running=running,
-            prefill_s=prefill.total_s / groups + engine.request_overhead_s,
+            prefill_s=request_s(setup, lengths, prefill.total_s / groups, running=running),
             own_prefill_s=own.total_s + engine.request_overhead_s + engine.first_token_s,
             step_s=step.total_s,
             new_tokens=lengths.new_tokens,
@@ -84,6 +102,20 @@ def infer_speed(
             new_tokens=lengths.new_tokens,
         )
     return _speed(setup, ways, lengths, served, step, prefill, own, running, num_ways)
+
+
+def request_s(setup: Setup, lengths: Lengths, prefill_s: Floats, *, running: Floats) -> Floats:
+    """Seconds of engine time of one request without its decode steps, from its share of a packed prefill.
+
+    Requests that make no tokens are admitted and answered a pass at a time, so they share the engine's overhead; the
+    server's own time for each lies beside the GPU's work and bounds the rate.
+    """
+    engine = setup.engine
+    if lengths.new_tokens:
+        return prefill_s + engine.request_overhead_s
+    mean = sum(tokens * share for tokens, share in lengths.prompts)
+    together = np.maximum(1.0, np.minimum(running, np.floor(pass_tokens(setup) / mean)))
+    return np.maximum(prefill_s + engine.request_overhead_s / together, engine.pooled_request_s)
 
 
 def full_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: float) -> Seconds:
@@ -162,13 +194,24 @@ def cache_bytes(setup: Setup, context: Floats) -> Floats:
 
 
 def request_flop(setup: Setup, lengths: Lengths) -> float:
-    """Model FLOP of one request: its prompt and every token it makes."""
-    model = setup.job.model
-    prompts = sum(
-        share * forward_work(model, round(tokens), logits="last").total_flop for tokens, share in lengths.prompts
-    )
+    """Model FLOP of one request: its prompt and every token it makes, in the stacks whose time is charged."""
+    job = setup.job
+    prompts = sum(share * prompt_flop(job, tokens) for tokens, share in lengths.prompts)
     made = max(0.0, lengths.new_tokens - 1.0)
-    return prompts * setup.job.steps + made * float(decode_flop(model, np.full(1, lengths.context))[0])
+    per_token = decode_flop(job.model, np.full(1, lengths.context), cross_length=cross_length(job))
+    return prompts + made * float(per_token[0])
+
+
+def prompt_flop(job: InferJob, tokens: float) -> float:
+    """Model FLOP of what `prompt_time` charges for one prompt: decoder, stacks beside it, first token's head."""
+    crossed, own = cross_length(job), prompt_length(job, tokens)
+    total = float(FLOP_PER_MAC * head_size(job.model))
+    for block in decoder_blocks(job):
+        total += pass_flop(block, tokens=own, length=own, cross_length=crossed)
+    for block in side_blocks(job):
+        rows, length = side_tokens(block, job, tokens)
+        total += repeats(block, job) * pass_flop(block, tokens=rows, length=length, cross_length=crossed)
+    return total
 
 
 def _speed(

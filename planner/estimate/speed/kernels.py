@@ -190,6 +190,8 @@ class EngineRow(BaseModel):
     sequence_overhead_s: AtLeastZero = 0.0
     request_overhead_s: AtLeastZero = 0.0
     """Engine time of one request: tokenising, admission, detokenising."""
+    pooled_request_s: AtLeastZero = 1.0e-3
+    """Server time of a request that makes no tokens (HTTP, tokenising), beside the GPU's work: 1 ms, an assumption."""
     first_token_s: AtLeastZero = 0.0
     """Further wait for the first token that keeps no other request waiting: HTTP, hand-over between processes."""
     peak_factor: Positive = 1.0

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from planner.architecture.types import Block
+from planner.estimate.memory.kv_cache import audio_windows, cross_tokens, is_encoder_decoder
 from planner.estimate.speed.collectives import all_gather_s, point_to_point_s
 from planner.estimate.speed.gemm import product_time
 from planner.estimate.speed.layer import Pass, layer_time
@@ -52,7 +53,7 @@ def decoder_blocks(job: InferJob) -> tuple[Block, ...]:
 
 def cross_length(job: InferJob) -> float:
     """Tokens that cross attention sees: the encoder's output, or the image."""
-    return float(job.model.audio_positions or job.image_tokens or job.input_tokens)
+    return float(cross_tokens(job))
 
 
 def decode_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: Floats) -> Seconds:
@@ -82,7 +83,7 @@ def prompt_time(
     """
     job = setup.job
     own = decoder_blocks(job)
-    prompt = 1.0 if job.model.task in ("seq2seq", "speech") else tokens
+    prompt = prompt_length(job, tokens)
     passes = np.maximum(1.0, np.ceil(prompts * prompt / np.maximum(chunk, 1.0)))
     work = Pass(
         rows=prompts * prompt / passes / ways.context_parallel,
@@ -95,11 +96,23 @@ def prompt_time(
     one_pass = add(blocks_time(setup, own, work), handover_time(setup, ways, work.rows))
     parts = [one_pass.times((passes + stages - 1.0) / stages)]
     parts += [
-        blocks_time(setup, (b,), side_pass(b, job, prompts, tokens)).times(repeats(b, job))
-        for b in job.model.blocks
-        if b.stack != "decoder" and (b.stack != "vision" or job.num_images or job.model.task == "vision")
+        blocks_time(setup, (b,), side_pass(b, job, prompts, tokens)).times(repeats(b, job)) for b in side_blocks(job)
     ]
     return add(*parts, head_time(setup, prompts))
+
+
+def prompt_length(job: InferJob, tokens: float) -> float:
+    """Tokens of a prompt of `tokens` that the decoder takes in: one behind an encoder."""
+    return 1.0 if is_encoder_decoder(job.model) else tokens
+
+
+def side_blocks(job: InferJob) -> tuple[Block, ...]:
+    """The layers beside the decoder that a request runs through: a tower only where the request has images."""
+    return tuple(
+        b
+        for b in job.model.blocks
+        if b.stack != "decoder" and (b.stack != "vision" or job.num_images or job.model.task == "vision")
+    )
 
 
 def repeats(block: Block, job: InferJob) -> float:
@@ -129,7 +142,12 @@ def side_tokens(block: Block, job: InferJob, tokens: float) -> tuple[float, floa
             return patches * job.num_images, max(1.0, patches)
         tiles = max(1.0, job.image_tokens / images.tokens) if images.tokens else 1.0
         return images.patches * tiles * job.num_images, float(max(1, images.patches))
+    if block.stack == "encoder" and job.model.audio_positions:
+        window = float(job.model.audio_positions)
+        return window * audio_windows(job.model, job.audio_s), window
     fixed = float(block.tokens_fixed or 0) or max(1.0, tokens)
+    if block.stack == "vision":
+        return fixed * max(1, job.num_images), fixed
     if block.stack in ("denoiser", "vae") and job.image_width and job.model.image_size:
         fixed *= job.image_width * job.image_height / job.model.image_size**2
     return fixed, fixed

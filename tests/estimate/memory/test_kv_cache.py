@@ -71,3 +71,23 @@ def test_8_bit_caches_are_half_of_16_bit_ones() -> None:
 
 def test_encoders_cache_nothing() -> None:
     assert bytes_at("bert-base-uncased", 512) == 0
+
+
+@pytest.mark.parametrize(("seconds", "windows"), [(0.0, 1), (5.0, 1), (30.0, 1), (31.0, 2), (90.0, 3)])
+def test_whisper_keeps_the_keys_and_values_of_whole_30_second_windows(seconds: float, windows: int) -> None:
+    """1500 positions x 32 layers x 2560 values x 2 bytes = 246 MB a window, beside one token of 163,840 bytes."""
+    found = bytes_at("openai/whisper-large-v3", 1, audio_s=seconds)
+    assert found == windows * 245_760_000 + 163_840
+
+
+def test_a_t5_keeps_the_keys_and_values_of_its_prompt() -> None:
+    """flan-t5-base: 12 layers x 2 x 12 heads x 64 values x 2 bytes for each of 100 prompt tokens and 10 of answer."""
+    assert bytes_at("google/flan-t5-base", 10, input_tokens=100) == 36_864 * 110
+
+
+def test_cross_attention_caches_nothing_for_text_that_has_no_image() -> None:
+    """Llama 3.2 11B Vision: 32 self-attention layers of 8 KV heads of 128; its 8 cross layers read images alone."""
+    assert bytes_at("meta-llama/Llama-3.2-11B-Vision-Instruct", 1) == 131_072
+    # four tiles of 1601 patches, padded whatever the image
+    one_image = bytes_at("meta-llama/Llama-3.2-11B-Vision-Instruct", 1, num_images=1)
+    assert one_image == 131_072 + 8 * 4 * 1601 * 4096

@@ -1,0 +1,133 @@
+"""Derivations: a calculator gets every result from the numbers, and no figure is without a step."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable
+
+import pytest
+
+from planner.estimate.document import DerivationStep, WorkloadEstimate
+from planner.estimate.run import estimate_spec
+from planner.spec.load import load_spec_text
+from planner.units import MIB
+from tests.estimate.jobs import catalog
+
+SPEC = """
+version: 1
+name: derive
+workloads:
+  - {name: transformers, model: llama-3.1-8b, mode: infer, engine: transformers, precision: bf16, batch: 4,
+     sequence: {input: 1024, output: 256}, pin: {gpu: a100-sxm-80gb}}
+  - {name: many-sequences, model: qwen2.5-0.5b, mode: infer, engine: transformers, precision: bf16, batch: 64,
+     sequence: {input: 64, output: 2000}, pin: {gpu: a100-sxm-80gb}}
+  - {name: vllm, model: llama-3.1-8b, mode: infer, engine: vllm, precision: bf16, batch: 16,
+     sequence: {input: 1024, output: 256}, pin: {gpu: h100-sxm-80gb, tensor_parallel: 2, replicas: 3}}
+  - {name: sglang, model: llama-3.1-8b, mode: infer, engine: sglang, precision: fp8, batch: 16,
+     sequence: {input: 1024, output: 256}, pin: {gpu: h100-sxm-80gb}}
+  - {name: tensorrt, model: qwen3-30b-a3b, mode: infer, engine: trtllm, precision: bf16, batch: 16,
+     sequence: {input: 1024, output: 256}, pin: {gpu: h200-sxm-141gb}}
+  - {name: llamacpp, model: llama-3.1-8b, mode: infer, engine: llamacpp, precision: gguf-q4_k_m, batch: 1,
+     sequence: {input: 1024, output: 256}, pin: {gpu: rtx-4090-24gb}}
+  - {name: bert, model: bert-base, mode: infer, engine: transformers, precision: fp16, batch: 32,
+     sequence: {input: 512, output: 0}, pin: {gpu: t4}}
+  - {name: qlora, model: llama-3.1-8b, mode: train, method: qlora, batch: 16, sequence: 1024, pin: {gpu: l40s},
+     targets: {tokens: 1.0e7}}
+  - {name: full, model: qwen2.5-0.5b, mode: train, method: full, batch: 16, sequence: 2048,
+     pin: {gpu: a100-sxm-80gb, data_parallel: 2}, targets: {tokens: 1.0e8}}
+"""
+ESTIMATES = estimate_spec(load_spec_text(SPEC).spec, catalog()).workloads
+NAMES = tuple(w.name for w in ESTIMATES)
+OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+FUNCTIONS: dict[str, Callable[..., float]] = {"max": max, "min": min, "floor": math.floor}
+
+
+def calculator(numbers: str) -> float:
+    """Evaluate what a step writes: x is times, [remarks] say nothing, commas group digits."""
+    text = re.sub(r"\[[^]]*\]", "", numbers).replace(" x ", " * ")
+    return value(ast.parse(re.sub(r"(?<=\d),(?=\d{3})", "", text).strip(), mode="eval").body)
+
+
+def value(node: ast.expr) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.BinOp():
+            return OPERATORS[type(node.op)](value(node.left), value(node.right))
+        case ast.Call(func=ast.Name(id=name)):
+            return FUNCTIONS[name](*(value(a) for a in node.args))
+    raise ValueError(ast.dump(node))
+
+
+def first_number(result: str) -> float:
+    found = re.match(r"[\d,.]+(e-?\d+)?", result)
+    assert found, result
+    return float(found[0].replace(",", ""))
+
+
+def named(name: str) -> WorkloadEstimate:
+    estimate = ESTIMATES[NAMES.index(name)]
+    assert isinstance(estimate, WorkloadEstimate), estimate
+    return estimate
+
+
+def step_of(name: str, figure: str) -> DerivationStep:
+    (step,) = (s for s in named(name).derivation if s.figure == figure)
+    return step
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_calculator_gets_every_result_from_the_numbers(name: str) -> None:
+    steps = named(name).derivation
+    assert len(steps) > 15
+    wrong = [
+        (s.figure, s.numbers, calculator(s.numbers), s.result)
+        for s in steps
+        if calculator(s.numbers) != pytest.approx(first_number(s.result), rel=1e-4, abs=2)
+        or (first_number(s.result) < 100 and calculator(s.numbers) != pytest.approx(first_number(s.result), rel=1e-4))
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_has_a_step_with_its_own_value(name: str) -> None:
+    document = named(name)
+    figures = {f"memory.per_gpu_bytes.{k}": v for k, v in document.memory.per_gpu_bytes.items() if v > MIB}
+    for group in ("performance", "cost"):
+        fields = getattr(document, group).model_dump()
+        figures |= {f"{group}.{k}": v for k, v in fields.items() if isinstance(v, float)}
+    figures |= {k: getattr(document, k) for k in ("power_kw", "kg_co2_per_month") if getattr(document, k) is not None}
+    told = {s.figure: s for s in document.derivation}
+    assert len(told) == len(document.derivation)
+    assert len(figures) > 8
+    for figure, expected in figures.items():
+        assert figure in told
+        assert first_number(told[figure].result) == pytest.approx(expected, rel=1e-5), figure
+
+
+def test_the_pool_of_a_serving_engine_is_its_budget_and_not_its_batch() -> None:
+    step = step_of("vllm", "memory.per_gpu_bytes.kv_cache")
+    assert "gpu_memory_utilization" in step.formula
+    assert calculator(step.numbers) > 10 * 16 * 1280 * 131072 / 2
+
+
+def test_the_cache_of_transformers_is_batch_times_sequence() -> None:
+    """32 layers x 2 x 8 heads x 128 x 2 bytes = 131,072 a token; 4 sequences of 1,024 or 1,280 tokens."""
+    assert step_of("transformers", "kv_bytes_per_token").result == "131,072 bytes a token"
+    held = calculator(step_of("transformers", "memory.per_gpu_bytes.kv_cache").numbers)
+    assert held in (4 * 131072 * 1024, 4 * 131072 * 1280)
+
+
+@pytest.mark.parametrize("name", ["transformers", "many-sequences", "vllm", "sglang", "tensorrt", "llamacpp"])
+def test_no_decode_step_is_faster_than_reading_its_bytes(name: str) -> None:
+    step_s = named(name).performance.step_s
+    assert step_s is not None
+    assert 0 < first_number(step_of(name, "performance.decode_floor_s").result) < step_s
