@@ -20,6 +20,8 @@ from planner.report.types import (
 from planner.report.words import BOUND_BY, CONFIG, HEADROOM, OFFLOAD, PARALLEL_SHORT, TARGETS, TargetWords, spoken
 from planner.units import MILLI, seconds, short_count
 
+MOST_ALTERNATIVES = 3
+"""Other ways a page shows; plan.json holds the best few."""
 MOST_REJECTED_ROWS = 6
 """Rejected rows of one workload printed; the others stand in rejected.csv."""
 MOST_GPUS_NAMED = 12
@@ -63,7 +65,7 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
             for k, v in sorted(workload.headroom.items())
         ),
         placements=tuple(_placement(p) for p in workload.placements),
-        alternatives=tuple(_alternative(a) for a in workload.alternatives),
+        alternatives=tuple(_alternative(a) for a in workload.alternatives[:MOST_ALTERNATIVES]),
         warnings=tuple(shown(w, longest=600) for w in workload.warnings),
     )
 
