@@ -15,6 +15,7 @@ from planner.errors import InfeasibleError, InputError, MissingPartError
 
 if TYPE_CHECKING:
     from planner.plan.types import Plan
+    from planner.report import Pages
     from planner.report.pdf_process import PdfProcess
 
 PLANS_FOLDER = "plans"
@@ -40,6 +41,7 @@ def build(
     from planner.names import refuse_unknown_names
     from planner.plan.build import build as plan_and_problem
     from planner.plan.io import write_plan, write_problem
+    from planner.report import pages_of
     from planner.report.pdf_process import PdfProcess
     from planner.report.text import plan_summary
     from planner.spec.load import load_spec
@@ -50,12 +52,15 @@ def build(
     refuse_unknown_names(loaded, catalog)
     with PdfProcess() if "pdf" in wanted else nullcontext() as printer:
         built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit)
+        pages = pages_of(built.plan, wanted)
+        if printer is not None:
+            printer.send(pages.html)
         folder = out or Path(PLANS_FOLDER) / loaded.spec.name
         say(f"wrote {write_plan(built.plan, folder)}")
         if built.problem is not None:
             say(f"wrote {write_problem(built.problem, folder)}")
         answer(plan_summary(built.plan))
-        write_reports_and_say(built.plan, folder, wanted, printer)
+        write_pages_and_say(built.plan, pages, folder, wanted, printer)
     refuse_infeasible(built.plan)
 
 
@@ -67,17 +72,22 @@ def refuse_what_is_to_come(old_plan: Path | None, calibration: Path | None) -> N
         raise InputError("--calibration: this version has no `plan calibrate`, so no such file; leave it out")
 
 
-def write_reports_and_say(plan: Plan, folder: Path, formats: tuple[str, ...], printer: PdfProcess | None) -> None:
-    """Write the reports and name them; `printer` makes the PDF.
+def write_pages_and_say(
+    plan: Plan, pages: Pages, folder: Path, formats: tuple[str, ...], printer: PdfProcess | None
+) -> None:
+    """Write the reports and name them; `printer`, where there is one, has been sent the page.
 
     Raises MissingPartError when a system part is missing; for an infeasible plan that is only told, since the
     verdict matters more.
     """
-    from planner.report import write_reports
+    from planner.report import write_pages
     from planner.report.pdf import render_pdf
 
+    def pdf_of(html: str) -> bytes:
+        return render_pdf(html) if printer is None else printer.fetch()
+
     try:
-        for path in write_reports(plan, folder, formats, pdf_of=render_pdf if printer is None else printer.render):
+        for path in write_pages(pages, folder, formats, pdf_of=pdf_of):
             say(f"wrote {path}")
     except MissingPartError as err:
         if plan.infeasible is None:

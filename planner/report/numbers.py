@@ -30,6 +30,8 @@ def shown(text: str, longest: int = LONGEST_NAME) -> str:
     'a\\\\u202eb'
     """
     cut = text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+    if cut.isascii() and cut.isprintable():
+        return cut
     return "".join(_visible(c) for c in cut)
 
 

@@ -24,7 +24,7 @@ WARM_UP = "<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>warm-up</
 
 
 class PdfProcess:
-    """Started at once; `render` may be called once. Leaving the context ends the process."""
+    """Started at once; takes one page. Leaving the context ends the process."""
 
     def __init__(self) -> None:
         self._child = subprocess.Popen(
@@ -44,14 +44,23 @@ class PdfProcess:
             self._child.kill()
         self._child.communicate()
 
-    def render(self, html: str) -> bytes:
-        """The PDF of a report made by `render_html`.
+    def send(self, html: str) -> None:
+        """Hand over the page, made by `render_html`, and let the process lay it out while the caller goes on."""
+        pipe = self._child.stdin
+        if pipe is None:
+            raise RuntimeError("one process takes one page")
+        self._child.stdin = None
+        # A child that is gone tells why when the PDF is fetched.
+        with broken_pipes_are_errors(), contextlib.suppress(BrokenPipeError), pipe:
+            pipe.write(html.encode())
+
+    def fetch(self) -> bytes:
+        """The PDF of the page that was sent.
 
         Raises MissingPartError when the engine's libraries are missing or it died, InputError when the page
         wants to load something.
         """
-        with broken_pipes_are_errors():
-            pdf, told = self._child.communicate(html.encode())
+        pdf, told = self._child.communicate()
         message = told.decode(errors="replace").strip()
         if self._child.returncode == 0:
             return pdf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from planner.errors import InputError, MissingPartError
@@ -35,6 +35,24 @@ def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(formats)
 
 
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """A report ready to be written: its view, and its HTML (empty where no format asked for needs it)."""
+
+    view: ReportView
+    html: str
+
+
+def pages_of(plan: Plan, formats: Sequence[str], *, templates: Path | None = None) -> Pages:
+    """The report of a plan, not written yet.
+
+    Raises InputError for a format that does not exist, or templates that lack a file.
+    """
+    check_formats(formats)
+    view = view_of(plan)
+    return Pages(view, render_html(view, templates=templates) if {"html", "pdf"} & set(formats) else "")
+
+
 def write_reports(
     plan: Plan,
     folder: Path,
@@ -48,16 +66,20 @@ def write_reports(
     Raises InputError for a format that does not exist or a folder that cannot be written, MissingPartError when the
     PDF's libraries are missing: every other format, and the HTML in any case, is then already written.
     """
-    check_formats(formats)
-    view = view_of(plan)
-    html = render_html(view, templates=templates) if {"html", "pdf"} & set(formats) else ""
+    return write_pages(pages_of(plan, formats, templates=templates), folder, formats, pdf_of=pdf_of)
+
+
+def write_pages(
+    pages: Pages, folder: Path, formats: Sequence[str], *, pdf_of: Callable[[str], bytes] = render_pdf
+) -> tuple[Path, ...]:
+    """Write a report that is ready; returns the files' paths. Raises as `write_reports`."""
     written: list[Path] = []
     for name in (f for f in _WRITE_ORDER if f in formats):
         try:
-            files = _files(name, view, html, pdf_of)
+            files = _files(name, pages.view, pages.html, pdf_of)
         except MissingPartError as err:
             if "html" not in formats:
-                written.append(write_atomically(folder / HTML_NAME, html.encode()))
+                written.append(write_atomically(folder / HTML_NAME, pages.html.encode()))
             raise MissingPartError(f"{err}\nWritten: {', '.join(str(p) for p in written)}") from err
         written += [write_atomically(folder / file_name, content) for file_name, content in files.items()]
     return tuple(written)
