@@ -227,10 +227,20 @@ def engines_name_what_exists(catalog: Catalog) -> Iterator[str]:
     for profile in catalog.engines:
         for unknown in set(profile.precisions) - precisions:
             yield f"engines: {profile.engine}@{profile.since}: unknown precision {unknown!r}"
-        try:
-            Version(profile.since)
-        except InvalidVersion:
-            yield f"engines: {profile.engine}: {profile.since!r} is not a version"
+        bounds = [v for v in (profile.since, profile.before) if v is not None]
+        wrong = [v for v in bounds if not is_version(v)]
+        yield from (f"engines: {profile.engine}: {v!r} is not a version" for v in wrong)
+        if not wrong and sorted(bounds, key=Version) != bounds:
+            yield f"engines: {profile.engine}: the range ends at {profile.before} before it begins at {profile.since}"
+
+
+def is_version(text: str) -> bool:
+    """The text is a version that can be compared."""
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def models_build(catalog: Catalog) -> Iterator[str]:

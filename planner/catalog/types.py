@@ -287,6 +287,9 @@ class EngineProfile(Fact):
     engine: str
     since: str
     """First version this profile holds for; a version takes the newest profile not newer than itself."""
+    before: str | None = None
+    """Newest profile: first version it is not taken for, the next major release after those known at `as_of`; None
+    where versions are build numbers without end."""
     modes: tuple[Literal["infer", "train"], ...]
     vendors: tuple[str, ...]
     """Vendors of accelerators it runs on in its released form."""

@@ -15,6 +15,7 @@ from planner.errors import InputError
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
     from planner.estimate.document import EstimateDocument
+    from planner.spec.load import LoadedSpec
     from planner.spec.types import Spec
 
 Text = str | None
@@ -86,11 +87,12 @@ def estimate(
     if spec is None and not {"model", "mode"} <= flags.keys():
         raise InputError("name a spec, or at least --model and --mode; `plan estimate --help` shows all flags")
     catalog = Catalog.load()
-    asked = spec_from_flags(flags) if spec is None else spec_from_file(spec, catalog, names_must_exist=not json)
+    loaded = None if spec is None else spec_from_file(spec, catalog, names_must_exist=not json)
+    asked = spec_from_flags(flags) if loaded is None else loaded.spec
     if spec is None and not json and not flags.keys() & {"gpu", "node", "offer"}:
         show_everywhere(asked, catalog)
         return
-    document = estimate_spec(asked, catalog)
+    document = estimate_spec(asked, catalog, unread_models=loaded.unread_models if loaded else None)
     if json:
         answer_json(document)
     else:
@@ -105,15 +107,15 @@ def refuse_what_is_to_come(confidence: float | None, calibration: Path | None) -
         raise InputError("--calibration: this version has no `plan calibrate`, so no such file; leave it out")
 
 
-def spec_from_file(path: Path, catalog: Catalog, *, names_must_exist: bool) -> Spec:
-    """The spec in a file. Raises InputError, unless told otherwise also for names that the catalogs lack."""
+def spec_from_file(path: Path, catalog: Catalog, *, names_must_exist: bool) -> LoadedSpec:
+    """The spec in a file. Raises InputError, unless told otherwise also for names and model files that do not exist."""
     from planner.names import refuse_unknown_names
     from planner.spec.load import load_spec
 
-    loaded = load_spec(path)
+    loaded = load_spec(path, configs_must_exist=names_must_exist)
     if names_must_exist:
         refuse_unknown_names(loaded, catalog)
-    return loaded.spec
+    return loaded
 
 
 def show(document: EstimateDocument, *, headroom: float) -> None:

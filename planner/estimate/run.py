@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from planner.catalog.engines import version_range
 from planner.catalog.hosts import Host, default_host, host_of_node, host_of_offer
 from planner.catalog.prices import PriceBook, rental_of
+from planner.catalog.types import EngineProfile
 from planner.errors import ImpossibleError, InputError
 from planner.estimate.assemble import Money, Seat, infer_estimate, train_estimate
 from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
@@ -33,9 +35,20 @@ if TYPE_CHECKING:
     from planner.catalog.load import Catalog
 
 
-def estimate_spec(spec: Spec, catalog: Catalog) -> EstimateDocument:
-    """Every workload of the spec; one that cannot be estimated carries its error and does not stop the others."""
-    return EstimateDocument(workloads=tuple(estimate_or_error(w, spec, catalog) for w in spec.workloads))
+def estimate_spec(spec: Spec, catalog: Catalog, *, unread_models: Mapping[str, str] | None = None) -> EstimateDocument:
+    """Every workload of the spec; one that cannot be estimated carries its error and does not stop the others.
+
+    `unread_models`: workloads (by name) whose config.json could not be read, and why.
+    """
+    unread = unread_models or {}
+    return EstimateDocument(
+        workloads=tuple(
+            FailedEstimate(name=w.name, error=f"model: {unread[w.name]}")
+            if w.name in unread
+            else estimate_or_error(w, spec, catalog)
+            for w in spec.workloads
+        )
+    )
 
 
 def estimate_or_error(
@@ -200,7 +213,7 @@ def document(
     price, warnings = price_of(
         host, workload.pin.gpus_per_replica, replicas, catalog, pinned_offer=workload.pin.offer is not None
     )
-    versions = version_warnings(workload, resolved.engine.profile.since)
+    versions = version_warnings(workload, resolved.engine.profile)
     seat = Seat(
         name=workload.name,
         engine=resolved.engine.name,
@@ -218,12 +231,12 @@ def document(
     return train_estimate(seat, row.job, row.ways, row.hw, row.memory, speed, money, fits=row.fits)
 
 
-def version_warnings(workload: InferWorkload | TrainWorkload, since: str) -> tuple[str, ...]:
+def version_warnings(workload: InferWorkload | TrainWorkload, profile: EngineProfile) -> tuple[str, ...]:
     """A pinned version runs on the newest profile not newer than it; which one that is must be seen."""
     name, _, version = workload.engine.partition("@")
-    if not version or version == since:
+    if not version or version == profile.since:
         return ()
-    return (f"{name} {version} is estimated by the profile of versions from {since} on",)
+    return (f"{name} {version} is estimated by the profile of {version_range(profile)} (as of {profile.as_of})",)
 
 
 def format_warnings(row: InferRow | TrainRow, arch: str) -> tuple[str, ...]:

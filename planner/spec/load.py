@@ -37,6 +37,8 @@ class LoadedSpec:
     folder: Path | None
     """The folder that relative paths start from; None for text that came from no file."""
     root: Node = field(repr=False)
+    unread_models: Mapping[str, str] = field(default_factory=dict)
+    """Workloads whose config.json could not be read, each with the reason; empty unless asked to go on without."""
 
     def where(self, path: tuple[str | int, ...] = ()) -> str:
         """`file:line:column` of the value at a path such as ("workloads", "chat", "pin", "gpu").
@@ -50,14 +52,17 @@ class LoadedSpec:
         return f"{self.source}:{node.line}:{node.column}"
 
 
-def load_spec(path: Path, *, include_root: Path | None = None) -> LoadedSpec:
+def load_spec(path: Path, *, include_root: Path | None = None, configs_must_exist: bool = True) -> LoadedSpec:
     """Read and check a spec file (`-` is standard input). Raises InputError with every problem found.
 
-    Models given as paths must lie in the spec's folder or in `include_root`.
+    Models given as paths must lie in the spec's folder or in `include_root`. Without `configs_must_exist` a model
+    file that cannot be read stands in `unread_models` and its workload keeps the path.
     """
     if str(path) == STDIN:
-        return _load(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", None, include_root)
-    return _load(_read(path), str(path), path.parent, include_root)
+        raw, source, folder = sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", None
+    else:
+        raw, source, folder = _read(path), str(path), path.parent
+    return _load(raw, source, folder, include_root, configs_must_exist=configs_must_exist)
 
 
 def load_spec_text(text: str, name: str = "<text>", *, folder: Path | None = None) -> LoadedSpec:
@@ -111,7 +116,9 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read: {reason}") from None
 
 
-def _load(raw: bytes, source: str, folder: Path | None, include_root: Path | None) -> LoadedSpec:
+def _load(
+    raw: bytes, source: str, folder: Path | None, include_root: Path | None, *, configs_must_exist: bool = True
+) -> LoadedSpec:
     try:
         root = parse(raw)
     except YamlError as err:
@@ -121,7 +128,9 @@ def _load(raw: bytes, source: str, folder: Path | None, include_root: Path | Non
     if not isinstance(data, dict):
         found.append(Found((), False, "a spec is a mapping; it begins with a key such as `workloads:`"))
         raise InputError(*_messages(found, root, source))
-    read, found = _with_configs(data, folder, include_root)
+    read, found, unread = _with_configs(data, folder, include_root)
+    if configs_must_exist:
+        found += unread
     unexplained = 0
     try:
         spec = Spec.model_validate(read)
@@ -131,14 +140,18 @@ def _load(raw: bytes, source: str, folder: Path | None, include_root: Path | Non
         unexplained = max(0, len(errors) - MAX_EXPLAINED)
     if found:
         raise InputError(*_messages(found, root, source, unexplained))
-    return LoadedSpec(spec, hashlib.sha256(raw).hexdigest(), source, folder, root)
+    names = {spec.workloads[int(f.path[1])].name: f.what for f in unread}
+    return LoadedSpec(spec, hashlib.sha256(raw).hexdigest(), source, folder, root, names)
 
 
 def _with_configs(
     data: dict[str, Any], folder: Path | None, include_root: Path | None
-) -> tuple[dict[str, Any], list[Found]]:
-    """The raw spec with every config.json that a model names read in, and the problems met on the way."""
+) -> tuple[dict[str, Any], list[Found], list[Found]]:
+    """The raw spec with every config.json that a model names read in, the problems met on the way, and the configs
+    that could not be read.
+    """
     found: list[Found] = []
+    unread: list[Found] = []
     report = data.get("report")
     if isinstance(report, dict) and isinstance(report.get("logo"), str):
         try:
@@ -147,7 +160,7 @@ def _with_configs(
             found.append(Found(("report", "logo"), False, str(err)))
     workloads = data.get("workloads")
     if not isinstance(workloads, list):
-        return data, found
+        return data, found, unread
     read: list[Any] = []
     for index, workload in enumerate(workloads):
         model = workload.get("model") if isinstance(workload, dict) else None
@@ -155,9 +168,9 @@ def _with_configs(
             try:
                 workload = {**workload, "model": read_config(model, folder, include_root)}
             except FileError as err:
-                found.append(Found(("workloads", index, "model"), False, str(err)))
+                unread.append(Found(("workloads", index, "model"), False, str(err)))
         read.append(workload)
-    return {**data, "workloads": read}, found
+    return {**data, "workloads": read}, found, unread
 
 
 def _late_problems(data: Mapping[str, Any]) -> list[Found]:

@@ -17,10 +17,11 @@ from planner.errors import InputError, UnknownNameError
 Damaged = Callable[[str, str, str], Catalog]
 
 
-def profile(engine: str, since: str) -> EngineProfile:
+def profile(engine: str, since: str, before: str | None = None) -> EngineProfile:
     return EngineProfile(
         engine=engine,
         since=since,
+        before=before,
         modes=("infer",),
         vendors=("nvidia",),
         precisions=("bf16",),
@@ -79,15 +80,25 @@ def test_a_version_takes_the_newest_profile_not_newer_than_itself(asked: str, si
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("vllm@0.4.6", "oldest is for 0.4.6.post1"),
-        ("sglang@1.2.0rc4", "oldest is for 1.2.0rc5"),
+        ("vllm@0.4.6", "older than every profile; nearest: vllm@0.4.6.post1"),
+        ("sglang@1.2.0rc4", "nearest: sglang@1.2.0rc5"),
         ("vllm@new", "'new' is not a version"),
         ("vllm@", "names no version"),
     ],
 )
-def test_a_version_without_profile_is_an_error_that_names_the_oldest(asked: str, words: str) -> None:
+def test_a_version_without_profile_is_an_error_that_names_the_nearest(asked: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         engine_profile(asked, ENGINES)
+
+
+@pytest.mark.parametrize(("version", "held"), [("1.9.9", True), ("2", False), ("2.0.0rc1", False), ("2.0.1", False)])
+def test_the_newest_profile_ends_where_it_says(version: str, held: bool) -> None:
+    profiles = [profile("e", "1.0"), profile("e", "1.5", before="2.0")]
+    if held:
+        assert engine_profile(f"e@{version}", profiles).since == "1.5"
+    else:
+        with pytest.raises(InputError, match=r"newer than every profile; .* nearest: e@1.5, e@1.0"):
+            engine_profile(f"e@{version}", profiles)
 
 
 @given(

@@ -82,3 +82,43 @@ def test_an_impossible_pin_is_a_message_and_in_json_an_entry(plan: RunPlan, argu
     assert done.code == 2
     assert done.err.startswith("plan: ")
     assert answered(plan, *LLAMA, "--sequence", 512, *arguments).keys() == {"name", "error"}
+
+
+SPEC_OF_TWO = """
+workloads:
+  - {name: lost, model: ./CONFIG, mode: infer, batch: 1, sequence: 64, pin: {gpu: l4}}
+  - {name: good, model: gpt2, mode: infer, batch: 1, sequence: 64, pin: {gpu: l4}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (None, "there is no such file"),
+        ("{", "is not the JSON of a config"),
+        ("[]", "holds no mapping"),
+        ('{"model_type": "llama", "hidden_sise": 1}', "hidden_sise"),
+    ],
+)
+def test_a_model_file_that_cannot_be_read_is_that_workloads_error_in_json(
+    plan: RunPlan, folder: Path, config: str | None, words: str
+) -> None:
+    (folder / "spec.yaml").write_text(SPEC_OF_TWO.replace("CONFIG", "mine.json"))
+    if config is not None:
+        (folder / "mine.json").write_text(config)
+    done = plan("estimate", "spec.yaml", "--json")
+    assert done.code == 0, done.err
+    lost, good = json.loads(done.out)["workloads"]
+    assert lost["name"] == "lost"
+    assert words in lost["error"]
+    assert good["fits"]
+    told = plan("estimate", "spec.yaml")
+    assert (told.code, told.out.count("lost")) == (2, 0)
+    assert words in told.err
+
+
+def test_a_mistake_of_the_document_still_fails_the_whole_of_it(plan: RunPlan, folder: Path) -> None:
+    (folder / "spec.yaml").write_text(SPEC_OF_TWO.replace("batch: 1", "batch: many", 1))
+    done = plan("estimate", "spec.yaml", "--json")
+    assert (done.code, done.out) == (2, "")
+    assert "spec.yaml:3:" in done.err

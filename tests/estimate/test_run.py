@@ -90,8 +90,16 @@ def test_replicas_are_rented_one_by_one() -> None:
 
 
 def test_a_pinned_engine_version_names_its_profile() -> None:
-    assert any("profile of versions from" in w for w in estimated(engine="vllm@9.9.9").warnings)
+    warnings = estimated(engine="vllm@0.34.1").warnings
+    assert any("profile of versions from 0.33 up to, not including, 1.0 (as of 2026-11-22)" in w for w in warnings)
     assert isinstance(answer({**CHAT, "engine": "vllm@0.0.1"}), FailedEstimate)
+
+
+def test_a_version_newer_than_every_profile_is_that_workloads_error() -> None:
+    found = answer({**CHAT, "engine": "vllm@99.0"})
+    assert isinstance(found, FailedEstimate)
+    assert "newer than every profile" in found.error
+    assert "nearest: vllm@0.33, vllm@0.21" in found.error
 
 
 def test_memory_intervals_are_whole_bytes_and_end_at_the_gpu_of_an_engine_with_a_budget() -> None:
