@@ -175,6 +175,18 @@ def train_layouts(
     )
 
 
+def even_stages(num_layers: int, counts: Iterable[int]) -> tuple[int, ...]:
+    """Pipeline stages of at least two layers that hold equal numbers of them; a prime number of layers is dealt
+    unevenly, for else it could not be dealt at all.
+
+    >>> even_stages(32, (1, 2, 3, 4, 6)), even_stages(61, (1, 2, 4))
+    ((1, 2, 4), (1, 2, 4))
+    """
+    able = tuple(n for n in counts if n == 1 or n <= num_layers // 2)
+    even = tuple(n for n in able if num_layers % n == 0)
+    return even if len(even) > 1 else able
+
+
 def train_rows(
     model: Model,
     splits: Splits,
@@ -189,7 +201,7 @@ def train_rows(
     whole = host.num_gpus * nodes
     dims = splits.dimensions
     in_node = tuple(d for d in head_divisors(model) if host.num_gpus % d == 0)
-    stages = tuple(d for d in divisors(whole) if d <= max(1, model.num_layers // 2) or d == 1)
+    stages = even_stages(model.num_layers, divisors(whole))
     rings = tuple(d for d in divisors(host.num_gpus) if sequence_tokens >= LONG_SEQUENCE_TOKENS or d == 1)
     experts = num_experts(model)
     for tensor in degrees(pin.tensor_parallel, in_node if "tensor" in dims else (1,)):

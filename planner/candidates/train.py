@@ -69,7 +69,7 @@ def search_train(search: Search, *, horizon_months: int) -> list[Candidate]:
     for several in (False, True):
         done = {c.kind for c in found}
         for job in jobs:
-            kinds = [(k, h) for k, h in search.able(job, auto=False) if k not in done]
+            kinds = [(k, h) for k, h in search.able(job, auto=search.resolved.precision_is_auto) if k not in done]
             if not kinds:
                 continue
             layouts = train_layouts(

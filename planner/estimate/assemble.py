@@ -208,7 +208,7 @@ def infer_config(seat: Seat, job: InferJob, ways: InferWays) -> dict[str, Config
     """Every decision of the configuration, by the names of `pin`."""
     return {
         "precision": job.weights.id,
-        "kv_precision": seat.kv_precision or kv_name(job.kv_bits),
+        "kv_precision": seat.kv_precision or kv_name(job, seat.gpu),
         "attention": job.attention,
         "tensor_parallel": int(number(ways.tensor_parallel)),
         "pipeline_parallel": int(number(ways.pipeline_parallel)),
@@ -226,9 +226,10 @@ def infer_config(seat: Seat, job: InferJob, ways: InferWays) -> dict[str, Config
     }
 
 
-def kv_name(bits: float) -> str:
-    """The precision id of a cached value's bits."""
-    return {32.0: "fp32", 16.0: "bf16", 8.0: "fp8"}.get(bits, "int8")
+def kv_name(job: InferJob, gpu: Gpu) -> str:
+    """The precision id of a cached value: 16 bits are fp16 where the model runs in fp16 or the GPU has no bf16."""
+    half = "fp16" if job.weights.compute == "fp16" or gpu.peak_flop_per_second.bf16 is None else "bf16"
+    return {32.0: "fp32", 16.0: half, 8.0: "fp8"}.get(job.kv_bits, "int8")
 
 
 def train_estimate(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from planner.catalog.hosts import Host
     from planner.catalog.load import Catalog
 
+BF16_SERVES = "bf16 is native and serves"
 NO_LINK = 1.0
 """Bytes per second of a link that nobody publishes: so slow that nothing is planned over it."""
 
@@ -30,6 +31,8 @@ def unsupported(job: InferJob | TrainJob, gpu: Gpu, catalog: Catalog, *, auto: b
             half = needed == "bf16" and catalog.support(gpu, catalog.precision("fp16")) == "native"
             way_out = "; precision: fp16-mixed would run" if half else ""
             return f"{gpu.name} ({gpu.arch}) cannot train in {job.precision}: no native {needed}{way_out}"
+        if auto and job.precision == "fp16-mixed" and catalog.support(gpu, catalog.precision("bf16")) == "native":
+            return BF16_SERVES
         fmt = job.base
         if job.method == "full":
             return None
@@ -39,7 +42,7 @@ def unsupported(job: InferJob | TrainJob, gpu: Gpu, catalog: Catalog, *, auto: b
     if support == "no":
         return f"{gpu.name} ({gpu.arch}) has no {fmt.id}"
     if auto and fmt.id == "fp16" and catalog.support(gpu, catalog.precision("bf16")) == "native":
-        return "bf16 is native and serves"
+        return BF16_SERVES
     return None
 
 

@@ -18,7 +18,7 @@ from planner.catalog.types import PrecisionFormat
 from planner.errors import ImpossibleError, UnknownNameError
 from planner.estimate.memory.kv_cache import audio_frames, audio_windows, is_encoder_decoder
 from planner.estimate.request_formats import infer_formats, kv_bits
-from planner.estimate.request_training import base_format, train_jobs
+from planner.estimate.request_training import HALF_TWINS, base_format, train_jobs, training_precisions
 from planner.estimate.types import Engine, InferJob, OptionValue, TrainJob
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
 
@@ -38,10 +38,17 @@ class Resolved:
     model: Model
     engine: Engine
     formats: tuple[PrecisionFormat, ...]
-    """Allowed weight formats (inference), or the base formats of each training precision."""
+    """Allowed weight formats (inference), or the base format of each of `training_precisions`."""
     memory_headroom: float
     warnings: tuple[str, ...]
     precision_is_auto: bool
+    """fp16 stands in where bf16 is missing, and nowhere else."""
+    training_precisions: tuple[str, ...] = ()
+
+    @property
+    def base_formats(self) -> dict[str, PrecisionFormat]:
+        """What weights or the frozen base are stored in, by training precision."""
+        return dict(zip(self.training_precisions, self.formats, strict=True))
 
     @functools.cached_property
     def jobs(self) -> tuple[InferJob | TrainJob, ...]:
@@ -56,7 +63,7 @@ class Resolved:
     def train_jobs(self) -> tuple[TrainJob, ...]:
         """One job per precision, checkpointing and sharding allowed, least effort first."""
         assert isinstance(self.workload, TrainWorkload)
-        return tuple(train_jobs(self.workload, self.model, self.engine, self.formats, self.memory_headroom))
+        return tuple(train_jobs(self.workload, self.model, self.engine, self.base_formats, self.memory_headroom))
 
 
 def resolve_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog) -> Resolved:
@@ -67,12 +74,16 @@ def resolve_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalo
     model = resolve_model(workload, catalog)
     engine = resolve_engine(workload, catalog)
     check_task(engine, model, catalog)
-    auto = isinstance(workload, InferWorkload) and workload.effective_precision == "auto"
-    formats = infer_formats(workload, engine, model, catalog) if isinstance(workload, InferWorkload) else ()
     check_media(workload, model)
     check_pins(workload, model)
-    if isinstance(workload, TrainWorkload):
-        formats = tuple(base_format(workload, p, engine, model, catalog) for p in workload.effective_precision)
+    precisions: tuple[str, ...] = ()
+    if isinstance(workload, InferWorkload):
+        auto = workload.effective_precision == "auto"
+        formats = infer_formats(workload, engine, model, catalog)
+    else:
+        precisions = training_precisions(workload, engine)
+        auto = set(HALF_TWINS) <= set(precisions)
+        formats = tuple(base_format(workload, p, engine, model, catalog) for p in precisions)
     return Resolved(
         workload=workload,
         model=model,
@@ -81,6 +92,7 @@ def resolve_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalo
         memory_headroom=spec.fleet.memory_headroom,
         warnings=tuple(model_warnings(workload, model)),
         precision_is_auto=auto,
+        training_precisions=precisions,
     )
 
 

@@ -64,22 +64,31 @@ def base_format(
 
 
 TRAINING_PRECISIONS: tuple[str, ...] = get_args(TrainPrecision)
+HALF_TWINS = ("bf16-mixed", "fp16-mixed")
+"""Where both are allowed, the second stands in on GPUs without bf16: the same bytes, with loss scaling."""
+
+
+def training_precisions(workload: TrainWorkload, engine: Engine) -> tuple[str, ...]:
+    """The precisions allowed, without the fp16 stand-in for bf16 on an engine that does not train in it."""
+    wanted = workload.effective_precision
+    stands_in = set(HALF_TWINS) <= set(wanted) and HALF_TWINS[1] not in engine.profile.precisions
+    return tuple(p for p in wanted if not (stands_in and p == HALF_TWINS[1]))
 
 
 def train_jobs(
     workload: TrainWorkload,
     model: Model,
     engine: Engine,
-    bases: tuple[PrecisionFormat, ...],
+    bases: Mapping[str, PrecisionFormat],
     memory_headroom: float,
 ) -> Iterator[TrainJob]:
-    """One job per precision, checkpointing and sharding allowed; `bases` are the formats of the precisions in order."""
+    """One job per precision, checkpointing and sharding allowed; `bases` are formats by precision."""
     checkpointing = workload.effective_checkpointing
     levels: tuple[Checkpointing, ...] = ("none", "full") if checkpointing == "auto" else (checkpointing,)
     sharding = workload.effective_sharding
     shardings = SHARDED_ENGINES.get(engine.name, ALL_SHARDINGS) if sharding == "auto" else (sharding,)
     lora = lora_job(workload, model)
-    for precision, base in zip(workload.effective_precision, bases, strict=True):
+    for precision, base in bases.items():
         for level in levels:
             for shard in shardings:
                 yield TrainJob(

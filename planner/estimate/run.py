@@ -28,6 +28,7 @@ from planner.estimate.rows import InferRow, TrainRow, infer_row, train_row
 from planner.estimate.speed import infer_speed, train_speed
 from planner.estimate.speed.kernels import shipped_kernels
 from planner.estimate.types import Floats, Hardware, InferSpeed, TrainJob, TrainSpeed, stacked
+from planner.estimate.warnings import configuration_warnings
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
 from planner.units import HOURS_PER_MONTH, usd
 
@@ -214,13 +215,14 @@ def document(
         host, workload.pin.gpus_per_replica, replicas, catalog, pinned_offer=workload.pin.offer is not None
     )
     versions = version_warnings(workload, resolved.engine.profile)
+    chosen = configuration_warnings(workload, row.job, row.ways, gpu, weight_only=bool(row.hw.weight_only[0]))
     seat = Seat(
         name=workload.name,
         engine=resolved.engine.name,
         gpu=gpu,
         host=host.id,
         replicas=replicas,
-        warnings=(*resolved.warnings, *host.assumptions, *format_warnings(row, gpu.arch), *versions, *warnings),
+        warnings=(*resolved.warnings, *host.assumptions, *chosen, *versions, *warnings),
         target_tokens=target_tokens(workload),
     )
     money = money_of(spec, price, row.hw, speed.shares, num_gpus, catalog)
@@ -237,13 +239,6 @@ def version_warnings(workload: InferWorkload | TrainWorkload, profile: EnginePro
     if not version or version == profile.since:
         return ()
     return (f"{name} {version} is estimated by the profile of {version_range(profile)} (as of {profile.as_of})",)
-
-
-def format_warnings(row: InferRow | TrainRow, arch: str) -> tuple[str, ...]:
-    """Formats that the GPU cannot compute natively run weight-only."""
-    if isinstance(row, InferRow) and row.hw.weight_only[0] and not row.job.weights.weight_only:
-        return (f"{row.job.weights.id} is weight-only on {arch}: less memory, no faster products",)
-    return ()
 
 
 def target_tokens(workload: InferWorkload | TrainWorkload) -> float | None:

@@ -15,6 +15,7 @@ from planner.estimate.memory import infer_memory, train_memory
 from planner.estimate.rows import InferRow, TrainRow
 from planner.estimate.speed import infer_speed, train_speed
 from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
+from planner.estimate.warnings import configuration_warnings
 from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
 from planner.spec.types import InferWorkload, TrainWorkload, Workload
 from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MILLI, SECONDS_PER_HOUR, usd
@@ -80,16 +81,15 @@ def seat_of(pick: Pick, catalog: Catalog) -> Seat:
     """What is estimated, where it sits, and who asks."""
     c, s = pick.candidate, pick.source
     gpu = catalog.gpu(c.gpu)
-    expanded: tuple[str, ...] = ()
-    if isinstance(c.job, InferJob) and not c.job.weights.weight_only and expands(c.job, gpu, catalog):
-        expanded = (f"{c.job.weights.id} is weight-only on {gpu.arch}: less memory, no faster products",)
+    weight_only = expands(c.job, gpu, catalog)
+    chosen = configuration_warnings(pick.workload, c.job, c.ways, gpu, weight_only=weight_only)
     return Seat(
         name=pick.workload.name,
         engine=c.job.engine.name,
         gpu=gpu,
         host=s.host.id,
         replicas=c.replicas,
-        warnings=(*pick.found.warnings, *expanded, *s.host.assumptions),
+        warnings=(*pick.found.warnings, *chosen, *s.host.assumptions),
         target_tokens=tokens_asked(pick.workload) if isinstance(pick.workload, TrainWorkload) else None,
     )
 

@@ -234,8 +234,9 @@ class TrainWorkload(WorkloadBase):
         tuple[Annotated[TrainPrecision, BeforeValidator(fold_case)], ...],
         BeforeValidator(as_list, json_schema_input_type=TrainPrecision | list[TrainPrecision]),
         Field(strict=False, min_length=1, max_length=100),
-    ] = ("bf16-mixed",)
-    """Number formats to choose from, one or a list: `-mixed` keeps 32-bit masters of what is trained."""
+    ] = ("bf16-mixed", "fp16-mixed")
+    """Number formats to choose from, one or a list: `-mixed` keeps 32-bit masters of what is trained. Beside
+    bf16-mixed, fp16-mixed stands in on GPUs without bf16 and nowhere else."""
     checkpointing: Annotated[CheckpointingChoice, BeforeValidator(fold_case)] = "auto"
     """Which activations are computed again in the backward pass instead of kept."""
     sharding: Annotated[ShardingChoice, BeforeValidator(fold_case)] = "auto"
