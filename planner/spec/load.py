@@ -5,24 +5,28 @@ from __future__ import annotations
 import hashlib
 import stat
 import sys
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from planner.errors import InputError, near_matches
+from planner.spec.base import MAX_NAME_LENGTH
 from planner.spec.files import FileError, inside_folder, looks_like_path, read_config
 from planner.spec.messages import MAX_SHOWN, Found, explain
 from planner.spec.rules import name_problems
-from planner.spec.types import Spec, with_names
+from planner.spec.types import UNNAMED, Spec, with_names
 from planner.spec.yaml_guard import MAX_BYTES, Node, YamlError, parse
 
 MAX_MESSAGES = 20
 MAX_EXPLAINED = 500
 """Errors that are put into words before the first 20 by line are shown."""
 STDIN = "-"
+GENERIC_STEMS = frozenset({"workload", "workloads", "spec", "specs", "plan", "plans", "main", "index", "config"})
+"""Names of files and folders that say nothing of what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,31 @@ def load_spec(path: Path, *, include_root: Path | None = None, configs_must_exis
     file that cannot be read stands in `unread_models` and its workload keeps the path.
     """
     if str(path) == STDIN:
-        raw, source, folder = sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", None
-    else:
-        raw, source, folder = _read(path), str(path), path.parent
-    return _load(raw, source, folder, include_root, configs_must_exist=configs_must_exist)
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1)
+        return _load(raw, "<stdin>", None, include_root, configs_must_exist=configs_must_exist)
+    loaded = _load(_read(path), str(path), path.parent, include_root, configs_must_exist=configs_must_exist)
+    return loaded if "name" in loaded.spec.model_fields_set else replace(loaded, spec=named(loaded.spec, path))
+
+
+def named(spec: Spec, path: Path) -> Spec:
+    """The spec with the name that its file gives it, which counts as a default."""
+    result = spec.model_copy(update={"name": default_plan_name(path.resolve())})
+    result.model_fields_set.discard("name")
+    return result
+
+
+def default_plan_name(path: Path) -> str:
+    """Name of the plan of an unnamed spec at a full path, so that specs of different files have folders of their own.
+
+    >>> [default_plan_name(Path(p)) for p in ("/work/chat.yaml", "/work/tuning/workloads.yaml", "/spec.yml")]
+    ['chat', 'tuning', 'plan']
+    """
+    for text in (path.stem, path.parent.name):
+        plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in unicodedata.normalize("NFC", text))
+        name = plain.strip("._-")[:MAX_NAME_LENGTH]
+        if name and name.casefold() not in GENERIC_STEMS:
+            return name
+    return UNNAMED
 
 
 def load_spec_text(text: str, name: str = "<text>", *, folder: Path | None = None) -> LoadedSpec:

@@ -55,6 +55,8 @@ __all__ = [
 ]
 
 Workload = InferWorkload | TrainWorkload
+UNNAMED = "plan"
+"""Name of a plan whose spec has none and came from no file."""
 MAX_STRANGERS = 20
 """Unknown names in periods that are reported: finding near matches takes time."""
 
@@ -64,8 +66,9 @@ class Spec(SpecModel):
 
     version: Literal[1] = 1
     """Version of this format."""
-    name: FolderName = "plan"
-    """Name of the plan, and of the folder it is written to."""
+    name: FolderName = UNNAMED
+    """Name of the plan, and of the folder it is written to; left out = the file's name without its ending, or, where
+    that says nothing (workloads.yaml), its folder's."""
     objective: Annotated[
         tuple[Objective, ...],
         BeforeValidator(as_list, json_schema_input_type=Objective | list[Objective]),

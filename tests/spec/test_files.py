@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from planner.errors import InputError
+from planner.spec.defaults import resolved_yaml
 from planner.spec.load import load_spec, load_spec_text
 
+UNNAMED_SPEC = "workloads: [{model: gpt2, mode: infer, sequence: 8}]\n"
 CONFIG = {"model_type": "llama", "hidden_size": 64, "_name_or_path": "someone/else"}
 
 
@@ -115,3 +117,31 @@ def test_a_logo_lies_in_the_folder_too(folder: Path) -> None:
     path.write_text("report: {logo: ../logo.svg}\nworkloads: [{model: gpt2, mode: infer, sequence: 8}]\n")
     with pytest.raises(InputError, match=r"1:16: report\.logo: '\.\./logo\.svg' leads outside"):
         load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("chat.yaml", "chat"),
+        ("tuning/workloads.yaml", "tuning"),
+        ("Größe 2/spec.yml", "Größe-2"),
+        ("mine/..x.yaml", "x"),
+        ("plans/eu/workloads.yaml", "eu"),
+    ],
+)
+def test_an_unnamed_spec_is_named_after_its_file_or_folder(tmp_path: Path, place: str, name: str) -> None:
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(UNNAMED_SPEC)
+    spec = load_spec(path).spec
+    assert spec.name == name
+    assert f"name: {name}  # default" in resolved_yaml(spec)
+
+
+def test_a_name_that_is_given_stays_whatever_the_file_is_called(tmp_path: Path) -> None:
+    (tmp_path / "chat.yaml").write_text("name: plan\n" + UNNAMED_SPEC)
+    assert load_spec(tmp_path / "chat.yaml").spec.name == "plan"
+
+
+def test_a_spec_without_a_file_is_the_plan() -> None:
+    assert load_spec_text(UNNAMED_SPEC).spec.name == "plan"
