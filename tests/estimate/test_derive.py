@@ -38,6 +38,19 @@ workloads:
      targets: {tokens: 1.0e7}}
   - {name: full, model: qwen2.5-0.5b, mode: train, method: full, batch: 16, sequence: 2048,
      pin: {gpu: a100-sxm-80gb, data_parallel: 2}, targets: {tokens: 1.0e8}}
+  - {name: offloaded, model: llama-3.1-8b, mode: infer, engine: transformers, precision: bf16, batch: 2,
+     sequence: {input: 1024, output: 256}, pin: {gpu: rtx-4090-24gb, offload: {weights_cpu: 0.5, weights_disk: 0.25,
+     kv_cpu: 0.5}}}
+  - {name: table-in-host, model: llama-3.1-8b, mode: infer, engine: llamacpp, precision: gguf-q4_k_m, batch: 1,
+     sequence: {input: 1024, output: 256}, pin: {gpu: rtx-4090-24gb, offload: {weights_cpu: 0.5}}}
+  - {name: optimizer-in-host, model: qwen2.5-0.5b, mode: train, method: full, batch: 16, sequence: 1024,
+     sharding: zero3, pin: {gpu: l4, data_parallel: 2, offload: {optimizer_cpu: 1.0, params_cpu: 0.5}}}
+  - {name: both-in-part, model: qwen2.5-0.5b, mode: train, method: full, batch: 16, sequence: 1024,
+     sharding: zero3, pin: {gpu: l4, data_parallel: 2, offload: {optimizer_cpu: 0.5, params_cpu: 0.25}}}
+  - {name: whisper, model: whisper-large-v3, mode: infer, engine: transformers, precision: fp16, batch: 4,
+     audio: {seconds: 30}, sequence: {input: 1, output: 100}, pin: {gpu: l4}}
+  - {name: t5, model: flan-t5-xl, mode: infer, engine: transformers, precision: bf16, batch: 4,
+     sequence: {input: 512, output: 100}, pin: {gpu: l4}}
 """
 ESTIMATES = estimate_spec(load_spec_text(SPEC).spec, catalog()).workloads
 NAMES = tuple(w.name for w in ESTIMATES)
@@ -104,6 +117,8 @@ def test_every_figure_has_a_step_with_its_own_value(name: str) -> None:
     for group in ("performance", "cost"):
         fields = getattr(document, group).model_dump()
         figures |= {f"{group}.{k}": v for k, v in fields.items() if isinstance(v, float)}
+    figures |= {f"memory.{k}": getattr(document.memory, k) for k in ("host_bytes", "disk_bytes")}
+    figures = {k: v for k, v in figures.items() if v}
     figures |= {k: getattr(document, k) for k in ("power_kw", "kg_co2_per_month") if getattr(document, k) is not None}
     told = {s.figure: s for s in document.derivation}
     assert len(told) == len(document.derivation)
@@ -131,3 +146,17 @@ def test_no_decode_step_is_faster_than_reading_its_bytes(name: str) -> None:
     step_s = named(name).performance.step_s
     assert step_s is not None
     assert 0 < first_number(step_of(name, "performance.decode_floor_s").result) < step_s
+
+
+def test_a_whisper_recording_is_cached_once_for_all_words() -> None:
+    """32 decoder layers x 2 x 20 heads x 64 values x 1,500 positions x 2 bytes (Radford et al. 2022, table 1)."""
+    told = step_of("whisper", "kv_bytes_cross_attention")
+    assert first_number(told.result) == 32 * 2 * 1280 * 1500 * 2
+
+
+def test_half_of_the_layers_in_host_memory_is_half_of_their_bytes() -> None:
+    """Layers of Llama-3.1-8B in bf16: 32 x 218,112,000 parameters x 2 bytes; a quarter lies on disk, half in memory."""
+    layers = 32 * 218_112_000 * 2
+    assert first_number(step_of("offloaded", "memory.disk_bytes").result) == layers / 4
+    cache = 2 * 131072 * 1280 / 2
+    assert first_number(step_of("offloaded", "memory.host_bytes").result) == layers / 2 + cache

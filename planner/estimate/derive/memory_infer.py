@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from planner.estimate.derive.memory_host import infer_host_steps
 from planner.estimate.derive.memory_shared import context, fragmentation, parameters, totals
 from planner.estimate.derive.steps import bytes_text, exact, over, part, product, scalar, step, total
 from planner.estimate.document import DerivationStep, MemoryDocument
@@ -24,7 +25,7 @@ from planner.estimate.memory.infer import (
     rank_batch,
     rotary_cache_bytes,
 )
-from planner.estimate.memory.kv_cache import CacheShape, cache_shape, full_length
+from planner.estimate.memory.kv_cache import CacheShape, cache_shape, cross_tokens, full_length
 from planner.estimate.memory.weights import head_copy_bytes, stage_share, weight_split
 from planner.estimate.memory.working_set import (
     ALL_LOGITS_BYTES,
@@ -59,6 +60,7 @@ def infer_memory_steps(
         yield from fragmentation(memory, memory.allocated_peak_bytes - memory.per_gpu_bytes["weights"])
     yield context(memory, hw, int(ways.gpus[0]), graphs)
     yield from totals(memory, hw)
+    yield from infer_host_steps(job, ways, hw, memory)
 
 
 def weights(job: InferJob, ways: InferWays, memory: MemoryDocument) -> DerivationStep:
@@ -127,7 +129,28 @@ def cache_steps(job: InferJob, ways: InferWays) -> Iterator[DerivationStep]:
             f"{exact(per_token)} bytes a token",
             "one key and one value vector per layer, KV head and token",
         )
-    yield sequence_step(job, ways, cache_shape(job), cached_length(job))
+    cache = cache_shape(job)
+    if cache.cross_bytes:
+        yield cross_step(job, cache)
+    yield sequence_step(job, ways, cache, cached_length(job))
+
+
+def cross_step(job: InferJob, cache: CacheShape) -> DerivationStep:
+    """Keys and values of what the encoder saw: made once a request, whatever is written."""
+    seen, size = cross_tokens(job), job.kv_bits / BITS_PER_BYTE
+    crossed = [b for b in job.model.stack("decoder") if b.cross_attention is not None]
+    terms = [
+        f"{b.num_layers} x {b.cross_attention.kv_values_per_token} x {seen} x {size:g} [layers, values, tokens seen]"
+        for b in crossed
+        if b.cross_attention is not None
+    ]
+    return step(
+        "kv_bytes_cross_attention",
+        "layers with cross-attention x cached values of a token x tokens of the encoder x bytes of a value",
+        " + ".join(terms),
+        bytes_text(cache.cross_bytes),
+        "keys and values of the encoder's output are kept for the whole answer, one sequence, undivided",
+    )
 
 
 def cached_length(job: InferJob) -> int:

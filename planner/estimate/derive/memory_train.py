@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from planner.estimate.derive.memory_host import train_host_steps
 from planner.estimate.derive.memory_shared import context, fragmentation, parameters, totals
 from planner.estimate.derive.steps import bytes_text, exact, over, part, product, scalar, step, total
 from planner.estimate.document import DerivationStep, MemoryDocument
@@ -83,6 +84,7 @@ def train_memory_steps(
     yield from fragmentation(memory, sum(parts[k] for k in moving) + temporary)
     yield context(memory, hw, int(ways.gpus[0]))
     yield from totals(memory, hw)
+    yield from train_host_steps(job, ways, hw, memory)
     yield largest_step(job, ways, hw, memory)
 
 

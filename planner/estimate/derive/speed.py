@@ -9,7 +9,8 @@ import numpy as np
 from planner.estimate.derive.steps import exact, scalar, step, total
 from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.weights import weight_split
-from planner.estimate.speed.infer import lengths_of
+from planner.estimate.speed.infer import lengths_of, prompt_flop
+from planner.estimate.speed.step import cross_length
 from planner.estimate.types import Floats, Hardware, InferJob, InferSpeed, InferWays, TrainJob, TrainSpeed, TrainWays
 from planner.estimate.work import Work, decode_flop, distinct_experts, forward_work, training_work
 from planner.units import BITS_PER_BYTE, TERA
@@ -58,7 +59,18 @@ def infer_speed_steps(
     works = [(share, forward_work(model, round(tokens), logits="last")) for tokens, share in lengths.prompts]
     first = sum(share * w.total_flop for share, w in works) * job.steps
     later = float(decode_flop(model, np.full(1, lengths.context))[0])
-    if len(works) == 1:
+    crossed = any(b.cross_attention is not None for b in model.stack("decoder"))
+    if crossed:
+        first = sum(share * prompt_flop(job, tokens) for tokens, share in lengths.prompts)
+        later = float(decode_flop(model, np.full(1, lengths.context), cross_length=cross_length(job))[0])
+        yield step(
+            "performance.forward_tflop",
+            "TFLOP of the encoder over what it reads, and of the decoder's first token",
+            f"{tera(first)} [encoder, cross-attention keys and values, decoder, head]",
+            f"{tera(first)} TFLOP, {exact(first / peak)} s at the peak of one GPU",
+            "counted from the architecture; one multiply-add is two FLOP",
+        )
+    elif len(works) == 1:
         yield step(
             "performance.forward_tflop",
             "TFLOP of one forward pass over the prompt: 2 x weights x tokens, attention pairs, recurrence, head",
