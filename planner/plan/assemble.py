@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from planner import __version__
+from planner.architecture.hf.write import config_of
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.site import SiteFacts
 from planner.candidates.types import WorkloadCandidates
@@ -150,7 +151,19 @@ def inputs_of(work: Work, picked: Sequence[Pick]) -> Inputs:
         spec_file=work.loaded.source,
         facts=facts_used(spec, chosen, work.catalog),
         assumptions=(*assumptions_used(chosen, work.facts), *rented_assumption(chosen, work.site)),
+        models=model_configs(picked, work.catalog),
     )
+
+
+def model_configs(picked: Sequence[Pick], catalog: Catalog) -> dict[str, dict[str, Any]]:
+    """What a replay builds each workload's model from, so that it needs no catalog."""
+    found: dict[str, dict[str, Any]] = {}
+    for pick in picked:
+        model = pick.workload.model
+        keys = config_of(catalog.models.entry(model)) if isinstance(model, str) else dict(model)
+        if keys is not None:
+            found[pick.workload.name] = keys
+    return found
 
 
 def plan_warnings(work: Work, picked: Sequence[Pick], lines: Sequence[PurchaseLine]) -> Iterator[str]:

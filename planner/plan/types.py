@@ -189,6 +189,8 @@ class Inputs(Document):
     spec_file: str
     facts: tuple[FactUsed, ...]
     assumptions: tuple[FactUsed, ...] = ()
+    models: Mapping[str, Mapping[str, Any]] = {}
+    """By workload: keys of a `config.json` to build its model from; none where no family here writes it."""
 
 
 class Plan(Document):

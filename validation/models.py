@@ -1,0 +1,133 @@
+"""Models from the keys of a `config.json`: the library's own classes, random weights, nothing downloaded.
+
+    config = hf_config({"model_type": "llama", "hidden_size": 4096, ...})
+    model = build(config, dtype=torch.bfloat16, device="cuda")        # or device="meta": shapes without memory
+
+plan.json holds these keys under `inputs.models`. Only classes that transformers itself ships are built: a config
+that asks for remote code is refused. torch and transformers are imported when a function is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+AUTO_CLASSES = (
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForMaskedLM",
+    "AutoModelForCausalLM",
+    "AutoModelForImageClassification",
+    "AutoModel",
+)
+"""Where a config names no class: the first of these that knows its type."""
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
+"""What the families call the number of layers; the first one a config has counts."""
+ENCODER_LAYER_KEYS = ("encoder_layers", "num_layers")
+"""The encoder's layers, where a config counts the decoder's by another key."""
+
+
+class ModelError(ValueError):
+    """A model that cannot be built here: an unknown type or class, or keys that contradict each other."""
+
+
+def hf_config(keys: Mapping[str, Any]) -> PretrainedConfig:
+    """The transformers configuration that the keys of a `config.json` describe.
+
+    Raises ModelError where `model_type` is missing or is none that the installed transformers knows.
+    """
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    kind = keys.get("model_type")
+    if not kind:
+        raise ModelError("the model's keys have no model_type")
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(f"the installed transformers has no model_type {kind!r}")
+    rest = {k: v for k, v in keys.items() if k not in ("model_type", "auto_map", "quantization_config")}
+    return AutoConfig.for_model(kind, **rest)
+
+
+def model_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """The class named under `architectures`, else the usual one of the model's type.
+
+    Raises ModelError where the installed transformers has none.
+    """
+    import transformers
+
+    for name in config.architectures or ():
+        named: type[PreTrainedModel] | None = getattr(transformers, name, None)
+        if named is not None:
+            return named
+    for auto in AUTO_CLASSES:
+        mapping = getattr(transformers, auto)._model_mapping
+        if type(config) in mapping:
+            found: type[PreTrainedModel] | tuple[type[PreTrainedModel], ...] = mapping[type(config)]
+            return found[0] if isinstance(found, tuple) else found
+    raise ModelError(f"the installed transformers has no model class for {config.model_type!r}")
+
+
+def build(
+    config: PretrainedConfig,
+    *,
+    dtype: torch.dtype,
+    device: str | torch.device,
+    attention: str = "sdpa",
+    experts: str | None = None,
+) -> PreTrainedModel:
+    """The model with random weights of `dtype` on `device`; on `meta` it has shapes and no memory.
+
+    `attention` is the library's name of an implementation (`eager`, `sdpa`, `flash_attention_2`), `experts`
+    likewise for routed experts; a class without SDPA gets eager attention, as the library itself would choose.
+    The config is left as it was.
+    """
+    import copy
+
+    import torch
+
+    own, found = copy.deepcopy(config), model_class(config)
+    from_config: Callable[..., PreTrainedModel] = found._from_config
+    chosen = "eager" if attention == "sdpa" and not found._supports_sdpa else attention
+    options = {"attn_implementation": chosen} | ({"experts_implementation": experts} if experts else {})
+    with torch.device(device):
+        return from_config(own, dtype=dtype, **options)
+
+
+def num_layers(config: PretrainedConfig) -> int:
+    """Layers of the decoder, or of the only stack there is.
+
+    Raises ModelError where the config counts its layers by a key not known here.
+    """
+    return int(getattr(config, _layer_key(config)))
+
+
+def with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:
+    """The same model with another number of layers; an encoder beside the decoder follows in proportion.
+
+    Lists that give every layer its kind are cut after `layers`. Raises ModelError like `num_layers`, and for more
+    layers than such a list has.
+    """
+    key, keys = _layer_key(config), config.to_dict()
+    before = int(keys[key])
+    changed: dict[str, Any] = {key: layers}
+    for other in ENCODER_LAYER_KEYS:
+        if other != key and isinstance(keys.get(other), int):
+            changed[other] = max(1, keys[other] * layers // before)
+    if keys.get("num_decoder_layers"):
+        changed["num_decoder_layers"] = layers
+    for name, value in keys.items():
+        if isinstance(value, list) and len(value) == before and name.endswith(("_types", "_layers")):
+            if layers > before:
+                raise ModelError(f"{name} lists {before} layers, not {layers}")
+            changed[name] = value[:layers]
+    return hf_config(keys | changed)
+
+
+def _layer_key(config: PretrainedConfig) -> str:
+    attributes = getattr(config, "attribute_map", {})
+    for key in LAYER_KEYS:
+        if hasattr(config, key):
+            return str(attributes.get(key, key))
+    raise ModelError(f"no number of layers in the config of {config.model_type!r}")
