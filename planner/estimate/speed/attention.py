@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from planner.architecture.types import Attention, Recurrent
-from planner.estimate.speed.kernels import AttentionColumns, Shared
+from planner.estimate.speed.columns import AttentionColumns
+from planner.estimate.speed.kernels import Shared
 from planner.estimate.speed.times import Seconds
 from planner.estimate.types import AttentionKernel, Floats
 from planner.estimate.work import cached_bytes_per_token, flop_per_pair, state_bytes, visible_tokens

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.errors import UnknownNameError
-from planner.estimate.speed.kernels import Kernels, Kinds, LinkRow
+from planner.estimate.speed.columns import Kinds
+from planner.estimate.speed.kernels import Kernels, LinkRow
 from planner.estimate.types import Floats, Hardware, Ints
 
 NVLINK_OVER_PCIE = 1.25

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.estimate.speed.kernels import GemmColumns
+from planner.estimate.speed.columns import GemmColumns
 from planner.estimate.speed.times import Seconds, larger_cause
 from planner.estimate.types import Floats
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from planner.architecture.types import Moe
+from planner.estimate.speed.columns import GemmColumns
 from planner.estimate.speed.gemm import product_time
-from planner.estimate.speed.kernels import GemmColumns, Shared
+from planner.estimate.speed.kernels import Shared
 from planner.estimate.speed.times import Seconds
 from planner.estimate.types import Floats
 from planner.estimate.work import Product, distinct_experts

@@ -9,18 +9,8 @@ import numpy as np
 
 from planner.architecture.types import Block
 from planner.estimate.speed.collectives import Group, group_of
-from planner.estimate.speed.kernels import (
-    AttentionColumns,
-    EngineRow,
-    GemmColumns,
-    Kernels,
-    Shared,
-    Width,
-    attention_columns,
-    gemm_columns,
-    kinds_of,
-    serving_engine,
-)
+from planner.estimate.speed.columns import AttentionColumns, GemmColumns, attention_columns, gemm_columns, kinds_of
+from planner.estimate.speed.kernels import EngineRow, Kernels, Shared, Width, serving_engine
 from planner.estimate.types import Bools, Floats, Hardware, InferJob, InferWays
 from planner.estimate.work import Product, layer_products
 

@@ -19,15 +19,9 @@ from planner.estimate.speed.collectives import (
     group_of,
     point_to_point_s,
 )
+from planner.estimate.speed.columns import attention_columns, gemm_columns, kinds_of
 from planner.estimate.speed.gemm import product_time
-from planner.estimate.speed.kernels import (
-    Kernels,
-    attention_columns,
-    gemm_columns,
-    kinds_of,
-    shipped_kernels,
-    training_engine,
-)
+from planner.estimate.speed.kernels import Kernels, shipped_kernels, training_engine
 from planner.estimate.speed.setup import WIDTHS
 from planner.estimate.speed.times import Seconds, add, binding
 from planner.estimate.speed.train_layer import LayerTime, TrainSetup, train_layer

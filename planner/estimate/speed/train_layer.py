@@ -15,8 +15,9 @@ from planner.architecture.types import Block
 from planner.estimate.memory.states import adapted
 from planner.estimate.speed.attention import prefill_time, recurrent_prefill_time
 from planner.estimate.speed.collectives import Group, all_reduce_s, all_to_all_s
+from planner.estimate.speed.columns import AttentionColumns, GemmColumns
 from planner.estimate.speed.gemm import expansion_time, product_time
-from planner.estimate.speed.kernels import AttentionColumns, GemmColumns, Kernels, Shared, TrainEngineRow
+from planner.estimate.speed.kernels import Kernels, Shared, TrainEngineRow
 from planner.estimate.speed.layer import num_reductions
 from planner.estimate.speed.moe import expert_time
 from planner.estimate.speed.times import Seconds, add

@@ -17,8 +17,9 @@ from planner.estimate.speed.collectives import (
     group_of,
     point_to_point_s,
 )
+from planner.estimate.speed.columns import GemmColumns, gemm_columns, kinds_of
 from planner.estimate.speed.gemm import product_time, soft_max, wave_share
-from planner.estimate.speed.kernels import GemmColumns, gemm_columns, kinds_of, serving_engine, shipped_kernels
+from planner.estimate.speed.kernels import serving_engine, shipped_kernels
 from planner.estimate.speed.moe import imbalance
 from planner.estimate.types import Floats, Hardware
 from tests.estimate.jobs import engine, infer_job, one, whole
