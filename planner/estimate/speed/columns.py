@@ -119,7 +119,7 @@ def attention_columns(
     return AttentionColumns(
         flop_per_second=hw.peak16_flop_per_second,
         bytes_per_second=hw.hbm_bytes_per_second,
-        prefill_share=kinds.spread([min(1.0, r.prefill_share * engine.attention_factor) for r in rows]),
+        prefill_share=np.minimum(1.0, kinds.spread([r.prefill_share * engine.attention_factor for r in rows])),
         half_length=kinds.spread([r.half_length for r in rows]),
         decode_share=kinds.spread([r.decode_share for r in rows]),
         decode_half_bytes=kinds.spread([r.decode_half_bytes for r in rows]),

@@ -60,6 +60,20 @@ def lengths_of(job: InferJob) -> Lengths:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """One data-parallel rank at work: its means and what they are made of."""
+
+    served: Served
+    step: Seconds
+    prefill: Seconds
+    """Engine time of one prompt where prompts are packed into passes."""
+    own: Seconds
+    """One prompt alone."""
+    running: Floats
+    """Sequences that really run on the rank."""
+
+
 def infer_speed(
     job: InferJob, ways: InferWays, hw: Hardware, *, kv_slots: Floats, kernels: Kernels | None = None
 ) -> InferSpeed:
@@ -72,18 +86,23 @@ def infer_speed(
     """
     setup = infer_setup(job, ways, hw, kernels or shipped_kernels())
     lengths = lengths_of(job)
-    num_ways = max(len(ways), len(hw), len(kv_slots))
+    serving = serve(setup, ways, lengths, kv_slots=kv_slots)
+    return _speed(setup, ways, lengths, serving, max(len(ways), len(hw), len(kv_slots)))
+
+
+def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) -> Serving:
+    """The times of a step and a prompt, and the rate and latencies that follow."""
+    engine = setup.engine
     ranks = ways.data_parallel * 1.0
     clients = np.maximum(1.0, ways.batch / ranks)
     running = clients
-    if setup.engine.continuous_batching:
+    if engine.continuous_batching:
         room = np.where(kv_slots < 1.0, np.inf, np.floor(kv_slots / ranks))
-        running = np.minimum(clients, np.maximum(1.0, np.minimum(room, most_sequences(job, hw))))
-    stages = ways.pipeline_parallel * 1.0 if setup.engine.pipeline_overlap else np.ones(1)
+        running = np.minimum(clients, np.maximum(1.0, np.minimum(room, most_sequences(setup.job, setup.hw))))
+    stages = ways.pipeline_parallel * 1.0 if engine.pipeline_overlap else np.ones(1)
     groups = np.minimum(stages, running)
     step = full_step(setup, ways, sequences=running / groups, context=lengths.context)
     prefill, own = prompt_times(setup, ways, lengths, running=running)
-    engine = setup.engine
     if engine.continuous_batching:
         served = closed_loop(
             clients=clients,
@@ -101,7 +120,7 @@ def infer_speed(
             step_s=step.total_s,
             new_tokens=lengths.new_tokens,
         )
-    return _speed(setup, ways, lengths, served, step, prefill, own, running, num_ways)
+    return Serving(served=served, step=step, prefill=prefill, own=own, running=running)
 
 
 def request_s(setup: Setup, lengths: Lengths, prefill_s: Floats, *, running: Floats) -> Floats:
@@ -214,20 +233,11 @@ def prompt_flop(job: InferJob, tokens: float) -> float:
     return total
 
 
-def _speed(
-    setup: Setup,
-    ways: InferWays,
-    lengths: Lengths,
-    served: Served,
-    step: Seconds,
-    prefill: Seconds,
-    own: Seconds,
-    running: Floats,
-    num_ways: int,
-) -> InferSpeed:
+def _speed(setup: Setup, ways: InferWays, lengths: Lengths, serving: Serving, num_ways: int) -> InferSpeed:
     def column(values: Floats) -> Floats:
         return np.broadcast_to(values, (num_ways,)).astype(np.float64)
 
+    served, step, prefill, running = serving.served, serving.step, serving.prefill, serving.running
     rounds = max(0.0, lengths.new_tokens - 1.0)
     cycle = add(step.times(rounds), prefill.times(running))
     starved = np.broadcast_to(running < np.maximum(1.0, ways.batch / ways.data_parallel), (num_ways,))
@@ -237,7 +247,7 @@ def _speed(
     return InferSpeed(
         ttft_s=column(served.ttft_s),
         tpot_s=column(served.tpot_s),
-        prefill_s=column(own.total_s),
+        prefill_s=column(serving.own.total_s),
         step_s=column(step.total_s if lengths.new_tokens else prefill.total_s * running),
         requests_per_second=column(rate),
         output_tokens_per_second=column(rate * lengths.new_tokens),

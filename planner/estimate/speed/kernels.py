@@ -275,7 +275,7 @@ EngineT = TypeVar("EngineT", EngineRow, TrainEngineRow)
 
 def _overlaid(row: EngineT, factors: Mapping[str, float]) -> EngineT:
     known = {name: value for name, value in factors.items() if name in type(row).model_fields}
-    return type(row).model_validate(row.model_dump() | known)
+    return type(row).model_validate(row.model_dump() | known) if known else row
 
 
 def row_for(rows: Sequence[RowT], *, arch: str, gpu: str) -> RowT:

@@ -55,7 +55,7 @@ def layer_time(setup: Setup, block: Block, work: Pass) -> Seconds:
         amount = {"sequences": work.sequences} if work.decode else {"tokens": work.rows}
         parts.append(mixer(setup.attention, setup.shared, block.recurrent, heads_split=setup.tensor_parallel, **amount))
     parts.append(elementwise_time(setup, block, work.rows))
-    on_gpu = add(*parts, Seconds(overhead=np.full(1, setup.engine.layer_overhead_s)))
+    on_gpu = add(*parts, Seconds(overhead=np.zeros(1) + setup.engine.layer_overhead_s))
     waiting = Seconds(overhead=np.maximum(0.0, launch_s(setup, block) - on_gpu.total_s))
     return add(on_gpu, waiting, Seconds(communication=collective_s(setup, block, work.rows)))
 

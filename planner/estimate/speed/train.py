@@ -82,41 +82,54 @@ def train_speed(job: TrainJob, ways: TrainWays, hw: Hardware, *, kernels: Kernel
     Raises UnknownNameError for an engine or architecture that `catalogs/kernels.yaml` does not have.
     """
     setup = train_setup(job, ways, hw, kernels or shipped_kernels())
-    shared = setup.shared
     num_ways = max(len(ways), len(hw))
-    pipeline = ways.pipeline_parallel * 1.0
-    micro_batches = np.maximum(1.0, np.ceil(job.global_batch / (ways.data_parallel * ways.micro_batch)))
-    layers = stage_layers(setup)
-    head = head_seconds(setup)
-    virtual = job.engine.optional_number("virtual_pipeline") or 1.0
-    handover = handover_s(setup)
-    micro = add(layers.compute, head, Seconds(communication=layers.exposed_s + handover))
-    bubble = (pipeline - 1.0) / virtual
-    exchange = exchange_s(setup, micro_batches=micro_batches, backward_s=layers.backward_s, micro_s=micro.total_s)
-    update = optimizer_seconds(setup)
-    streamed = parameter_stream_s(setup) * micro_batches
-    parts = add(
-        micro.times(micro_batches + bubble),
-        Seconds(communication=exchange, overhead=np.full(1, setup.engine.step_overhead_s)),
-        update,
-        Seconds(host_link=np.maximum(0.0, streamed - 0.5 * micro.total_s * micro_batches)),
-        Seconds(host_link=activation_stream_s(setup, layers.compute.total_s) * micro_batches),
-    )
-    step = parts.times(1.0 + shared.data_share)
+    step = step_seconds(setup)
     step_s = step.total_s
     tokens = float(job.global_batch * job.sequence_tokens)
     work = training_work(job.model, job.sequence_tokens, checkpointing=job.checkpointing, lora=job.lora)
     model_flop = work.model_flop * job.global_batch
     peak = hw.peak_flop_per_second * ways.gpus
     column = np.ones(num_ways)
+    bubble = bubble_of(setup)
     return TrainSpeed(
         step_s=step_s * column,
         tokens_per_second=tokens / step_s * column,
         mfu=model_flop / (step_s * peak) * column,
-        bubble_share=bubble / (micro_batches + bubble) * column,
+        bubble_share=bubble / (micro_batches_of(setup) + bubble) * column,
         bound_by=binding(step, num_ways),
         shares=step.shares(num_ways),
     )
+
+
+def micro_batches_of(setup: TrainSetup) -> Floats:
+    """Micro-batches of one optimizer step on one data-parallel rank."""
+    ways = setup.ways
+    return np.maximum(1.0, np.ceil(setup.job.global_batch / (ways.data_parallel * ways.micro_batch)))
+
+
+def bubble_of(setup: TrainSetup) -> Floats:
+    """Micro-batch times that a pipeline stage waits in one step."""
+    virtual = setup.job.engine.optional_number("virtual_pipeline") or 1.0
+    return (setup.ways.pipeline_parallel.astype(np.float64) - 1.0) / virtual
+
+
+def step_seconds(setup: TrainSetup) -> Seconds:
+    """Seconds of one optimizer step by cause."""
+    micro_batches = micro_batches_of(setup)
+    layers = stage_layers(setup)
+    head = head_seconds(setup)
+    handover = handover_s(setup)
+    micro = add(layers.compute, head, Seconds(communication=layers.exposed_s + handover))
+    exchange = exchange_s(setup, micro_batches=micro_batches, backward_s=layers.backward_s, micro_s=micro.total_s)
+    streamed = parameter_stream_s(setup) * micro_batches
+    parts = add(
+        micro.times(micro_batches + bubble_of(setup)),
+        Seconds(communication=exchange, overhead=np.zeros(1) + setup.engine.step_overhead_s),
+        optimizer_seconds(setup),
+        Seconds(host_link=np.maximum(0.0, streamed - 0.5 * micro.total_s * micro_batches)),
+        Seconds(host_link=activation_stream_s(setup, layers.compute.total_s) * micro_batches),
+    )
+    return parts.times(1.0 + setup.shared.data_share)
 
 
 def stage_layers(setup: TrainSetup) -> Layers:
