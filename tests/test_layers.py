@@ -27,6 +27,7 @@ ORDER = (
     "report",
     "explain",
     "export",
+    "accuracy",
     "doctor",
     "cli",
 )

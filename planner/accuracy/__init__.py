@@ -1,0 +1,1 @@
+"""Is it true? Predictions held against records of any origin: published, simulated, measured."""
