@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from planner.accuracy.figures import Figures, figures
 from planner.accuracy.types import Scored
@@ -62,6 +63,11 @@ def every(r: Scored) -> bool:
     return True
 
 
+def prefill(r: Scored) -> bool:
+    """Prompts alone: a rate, or the first token of an engine that serves one batch after another."""
+    return r.rule in ("prefill_rate", "prefill") or (r.rule == "ttft" and not SERVING(r))
+
+
 SERVING = engine("vllm", "sglang", "trtllm")
 LITGPT_INFER = both(kind("infer"), framework("litgpt"))
 HF_INFER = both(kind("infer"), engine("transformers"), not_(framework("litgpt")))
@@ -93,9 +99,9 @@ SPEED_KINDS = (
     Kind("decoding, one request", both(rule("decode_rate"), lambda r: r.answer is not None and r.answer.batch == 1)),
     Kind("generated tokens per second, serving and offline", rule(*OUTPUT_RATES, "request_rate")),
     Kind("latency of a static batch", rule("end_to_end")),
-    Kind("prefill", both(kind("infer"), rule("prefill_rate", "prefill"))),
-    Kind("time per output token under load", both(rule("tpot"))),
-    Kind("time to first token", rule("ttft")),
+    Kind("prefill", prefill),
+    Kind("time per output token under load", rule("tpot")),
+    Kind("time to first token under load", both(rule("ttft"), SERVING)),
     Kind("inference, all", kind("infer")),
     Kind("full training", kind("train_full")),
     Kind("LoRA and QLoRA", both(kind("train"), not_(kind("train_full")))),
@@ -109,3 +115,30 @@ def table(rows: Sequence[Scored], kinds: Sequence[Kind]) -> dict[str, Figures]:
     """Figures by title, of the kinds that have rows."""
     found = {k.title: [r for r in rows if k.holds(r)] for k in kinds}
     return {title: figures(of) for title, of in found.items() if of}
+
+
+def of_family(rows: Iterable[Scored], family: str) -> list[Scored]:
+    """The rows of memory, or those of speed."""
+    return [r for r in rows if r.is_memory == (family == "memory")]
+
+
+WORKLOAD_KINDS = (
+    Kind("inference", kind("infer")),
+    Kind("full training", kind("train_full")),
+    Kind("LoRA", kind("train_lora")),
+    Kind("QLoRA", kind("train_qlora")),
+    Kind("all", every),
+)
+"""Lines for records that were made here: simulated cases and trials on a device."""
+
+KINDS: Mapping[tuple[str, str], Sequence[Kind]] = MappingProxyType(
+    {
+        ("published", "memory"): MEMORY_KINDS,
+        ("published", "speed"): SPEED_KINDS,
+        ("simulated", "memory"): WORKLOAD_KINDS,
+        ("simulated", "speed"): WORKLOAD_KINDS,
+        ("measured", "memory"): WORKLOAD_KINDS,
+        ("measured", "speed"): SPEED_KINDS,
+    }
+)
+"""Lines of the table of an origin and a family of figures."""
