@@ -163,6 +163,7 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "kv_blocks": "kv_pool",
         "workspace": "workspace",
         "profile_activations": "workspace",
+        "profile_peak": "buffers",
         "output_rate": "throughput",
         "output_rate_per_gpu": "throughput",
         "static_output_rate": "throughput",
