@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 from planner.candidates.site import SiteFacts, site_facts
 from planner.candidates.types import Price, ProcurementKind, Source, Supply
 from planner.catalog.hosts import Host, host_of_node, host_of_offer
+from planner.catalog.places import Place, place_of_offer
 from planner.catalog.prices import PriceBook
 from planner.catalog.types import Gpu, Node, Offer
-from planner.units import HOURS_PER_MONTH, MONTHS_PER_YEAR, ceil_div
+from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MONTHS_PER_YEAR, ceil_div
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
@@ -41,7 +43,7 @@ def build_supply(spec: Spec, catalog: Catalog) -> Supply:
         if g.id not in reachable
     }
     return Supply(
-        sources=tuple(cheapest_of_equals(placed, kept=pinned_offers(spec))),
+        sources=tuple(cheapest_of_equals(placed, kept=pinned_offers(spec), count_carbon="carbon" in spec.objective)),
         kinds=kinds,
         gpus_without_source=without,
         warnings=site.warnings,
@@ -80,6 +82,10 @@ def rented(spec: Spec, catalog: Catalog, site: SiteFacts, gpus: set[str]) -> Ite
         if offer.confidence == "low" and offer.gpu in sure and not named and offer.id.casefold() not in pinned:
             continue
         host = host_of_offer(catalog, offer)
+        place = place_of_offer(catalog, offer)
+        power_kw = node_power_kw(host, catalog)
+        pue = site.pue if place is None or place.pue is None else place.pue
+        carbon = site.kg_co2_per_hour(power_kw) if place is None else place_kg_co2_per_hour(place, power_kw, pue)
         for procurement in RENTS:
             price = book.rental(offer, procurement) if procurement in fleet.procurement else None
             if price is None:
@@ -104,10 +110,19 @@ def rented(spec: Spec, catalog: Catalog, site: SiteFacts, gpus: set[str]) -> Ite
                     confidence=price.confidence,
                 ),
                 stock=None,
-                power_kw=node_power_kw(host, catalog),
+                power_kw=power_kw,
                 rack_units=None,
-                kg_co2_per_hour=site.kg_co2_per_hour(node_power_kw(host, catalog)),
+                kg_co2_per_hour=carbon,
+                pue=pue,
+                place=None if place is None else place.region.id,
             )
+
+
+def place_kg_co2_per_hour(place: Place, it_power_kw: float, pue: float) -> float | None:
+    """Carbon of a rented node at a power, overhead included; None where its region has no figure."""
+    if place.carbon_g_per_kwh is None:
+        return None
+    return it_power_kw * pue * place.carbon_g_per_kwh / GRAMS_PER_KG
 
 
 def is_whole(offer: Offer) -> bool:
@@ -173,6 +188,7 @@ def bought(spec: Spec, catalog: Catalog, site: SiteFacts, gpus: set[str]) -> Ite
             power_kw=power_kw,
             rack_units=node.rack_units,
             kg_co2_per_hour=site.kg_co2_per_hour(power_kw),
+            pue=site.pue,
         )
 
 
@@ -212,6 +228,7 @@ def owned(spec: Spec, catalog: Catalog, site: SiteFacts) -> Iterator[Source]:
             power_kw=power_kw,
             rack_units=node.rack_units,
             kg_co2_per_hour=site.kg_co2_per_hour(power_kw),
+            pue=site.pue,
         )
 
 
@@ -244,8 +261,9 @@ def physics(host: Host) -> tuple[object, ...]:
     return tuple(getattr(host, f.name) for f in dataclasses.fields(host) if f.name not in apart)
 
 
-def cheapest_of_equals(sources: list[Source], *, kept: frozenset[str]) -> Iterator[Source]:
-    """Drop rented sources that another of the same kind beats in price, memory, power and carbon at once.
+def cheapest_of_equals(sources: list[Source], *, kept: frozenset[str], count_carbon: bool) -> Iterator[Source]:
+    """Drop rented sources that another of the same kind beats in price, memory and power at once, and in carbon
+    where the spec asks for little of it.
 
     Rented nodes have no stock, so the dearer one could never be of use. Of full equals the first id stays.
     Offers `kept` (by name, casefolded) stay in any case.
@@ -254,18 +272,25 @@ def cheapest_of_equals(sources: list[Source], *, kept: frozenset[str]) -> Iterat
     for s in sources:
         by_kind.setdefault(s.kind, []).append(s)
     for s in sources:
-        rivals = (r for r in by_kind[s.kind] if r.procurement in RENTS and r.id != s.id)
-        if s.procurement not in RENTS or s.offer.casefold() in kept or not any(beats(r, s) for r in rivals):
+        rivals = [r for r in by_kind[s.kind] if r.procurement in RENTS and r.id != s.id]
+        stays = s.procurement not in RENTS or s.offer.casefold() in kept
+        if stays or not any(beats(r, s, count_carbon=count_carbon) for r in rivals):
             yield s
 
 
-def beats(a: Source, b: Source) -> bool:
+def beats(a: Source, b: Source, *, count_carbon: bool = True) -> bool:
     """`a` is at least as good as `b` in everything, and better in something or earlier by id."""
-    pairs = (
+    pairs = [
         (a.price.usd_per_hour, b.price.usd_per_hour),
         (-a.host.ram_bytes, -b.host.ram_bytes),
         (-(a.host.nvme_bytes or 0), -(b.host.nvme_bytes or 0)),
         (a.power_kw, b.power_kw),
-        (a.kg_co2_per_hour or 0.0, b.kg_co2_per_hour or 0.0),
-    )
+    ]
+    if count_carbon:
+        pairs.append((carbon_or_worst(a), carbon_or_worst(b)))
     return all(x <= y for x, y in pairs) and (any(x < y for x, y in pairs) or a.id < b.id)
+
+
+def carbon_or_worst(source: Source) -> float:
+    """kg of CO2 an hour; a figure that nobody knows never wins."""
+    return math.inf if source.kg_co2_per_hour is None else source.kg_co2_per_hour

@@ -52,6 +52,10 @@ class Source:
     rack_units: float | None
     """Space we must provide: None for rented nodes."""
     kg_co2_per_hour: float | None
+    pue: float
+    """Power drawn by the building per power drawn by the machine, where it stands."""
+    place: str | None = None
+    """Energy region of a rented machine; None = not known, so it counts as standing at the site."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

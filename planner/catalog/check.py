@@ -60,6 +60,7 @@ def all_facts(catalog: Catalog) -> Iterator[tuple[str, Iterable[tuple[str, Fact]
     yield "purchases", ((p.item, p) for p in catalog.purchases)
     yield "purchase_rules", ((p.id, p) for p in catalog.purchase_rules)
     yield "energy", catalog.energy.items()
+    yield "regions", ((f"{r.provider}/{r.region}", r) for r in catalog.provider_regions.values())
     yield "precisions", catalog.precisions.items()
     yield "efficiency", ((f"{e.what}, {e.subject}", e) for e in catalog.efficiency)
     yield "engines", ((f"{e.engine}@{e.since}", e) for e in catalog.engines)
@@ -204,6 +205,18 @@ def energy_is_plausible(catalog: Catalog) -> Iterator[str]:
             yield f"energy: {region.id}: {region.carbon_g_per_kwh} g per kWh is not possible"
 
 
+def regions_name_what_exists(catalog: Catalog) -> Iterator[str]:
+    known = {(o.provider.casefold(), o.region.casefold()) for o in catalog.offers}
+    for place, entry in catalog.provider_regions.items():
+        if place not in known:
+            yield f"regions: no offer is of {entry.provider}/{entry.region}"
+        for name in (entry.energy, entry.overhead):
+            if name not in catalog.energy:
+                yield f"regions: {entry.provider}/{entry.region}: unknown energy region {name!r}"
+        if entry.overhead in catalog.energy and catalog.energy[entry.overhead].pue is None:
+            yield f"regions: {entry.provider}/{entry.region}: {entry.overhead} has no PUE"
+
+
 def precisions_are_those_of_the_spec(catalog: Catalog) -> Iterator[str]:
     for missing in set(get_args(InferPrecision)) - set(catalog.precisions):
         yield f"precisions: {missing}: a spec may name it, the catalog lacks it"
@@ -259,6 +272,7 @@ RULES: tuple[Callable[[Catalog], Iterator[str]], ...] = (
     odd_prices_are_explained,
     purchases_are_in_order,
     energy_is_plausible,
+    regions_name_what_exists,
     precisions_are_those_of_the_spec,
     engines_name_what_exists,
     models_build,

@@ -25,6 +25,7 @@ from planner.catalog.types import (
     Node,
     Offer,
     PrecisionFormat,
+    ProviderRegion,
     Purchase,
     PurchaseRule,
     Support,
@@ -101,6 +102,11 @@ class Catalog:
     def energy(self) -> Mapping[str, EnergyRegion]:
         """Electricity, carbon and overhead by region id."""
         return by_id(self._entries("energy.yaml", EnergyRegion))
+
+    @functools.cached_property
+    def provider_regions(self) -> Mapping[tuple[str, str], ProviderRegion]:
+        """Where providers' regions lie, by provider and region without case; what is not here lies nowhere known."""
+        return {(r.provider.casefold(), r.region.casefold()): r for r in self._entries("regions.yaml", ProviderRegion)}
 
     @functools.cached_property
     def precisions(self) -> Mapping[str, PrecisionFormat]:

@@ -238,6 +238,17 @@ class EnergyRegion(Fact):
     colocation_basis: str | None = None
 
 
+class ProviderRegion(Fact):
+    """Where one region of a provider lies."""
+
+    provider: str
+    region: str
+    energy: str
+    """Id of the energy region that gives carbon and electricity there."""
+    overhead: str
+    """Id of the energy entry that gives the PUE of the provider's data centres."""
+
+
 class PrecisionFormat(Fact):
     """How weights are stored and computed in one precision id of the contract."""
 

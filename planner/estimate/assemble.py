@@ -56,6 +56,8 @@ class Money:
     """Energy of the building over that of the machines (a ratio)."""
     grams_per_kwh: float | None = None
     """Carbon of the electricity; with the PUE in it where `pue` is None."""
+    energy_region: str | None = None
+    """Where rented machines stand, an id of catalogs/energy.yaml; None = at the spec's site."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

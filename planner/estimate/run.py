@@ -16,6 +16,7 @@ import numpy as np
 
 from planner.catalog.engines import version_range
 from planner.catalog.hosts import Host, default_host, host_of_node, host_of_offer
+from planner.catalog.places import Place, place_of_offer
 from planner.catalog.prices import PriceBook, rental_of
 from planner.catalog.types import EngineProfile
 from planner.errors import ImpossibleError, InputError
@@ -258,6 +259,8 @@ class Price:
 
     usd_per_hour: float | None
     basis: str | None
+    place: Place | None = None
+    """Where the machines of the price stand; None = not known."""
 
 
 def price_of(
@@ -280,7 +283,11 @@ def price_of(
         return Price(usd_per_hour=None, basis=None), (missing,)
     rented_gpus = rental.num_instances * rental.offer.num_gpus
     share = min(1.0, replica_gpus / rented_gpus)
-    price = Price(usd_per_hour=rental.usd_per_hour * share * replicas, basis=rental.text)
+    price = Price(
+        usd_per_hour=rental.usd_per_hour * share * replicas,
+        basis=rental.text,
+        place=place_of_offer(catalog, rental.offer),
+    )
     if share == 1.0:
         return price, ()
     whole = f"{replica_gpus} of the {rented_gpus:g} GPUs of {rental.text} are priced; the whole is "
@@ -290,7 +297,7 @@ def price_of(
 def money_of(
     spec: Spec, price: Price, hw: Hardware, seconds: Mapping[str, Floats], num_gpus: int, catalog: Catalog
 ) -> Money:
-    """Price, power under this load and carbon at the spec's site."""
+    """Price, power under this load, and carbon where the priced machines stand, else at the spec's site."""
     shares = shipped_kernels().power
     it_kw = it_power_kw(
         gpus=np.array([num_gpus]),
@@ -300,9 +307,13 @@ def money_of(
         node_gpus=hw.node_gpus,
         power=shares,
     )
-    region = catalog.region(spec.site.region)
-    grams = region.carbon_g_per_kwh if spec.site.carbon_g_per_kwh is None else spec.site.carbon_g_per_kwh
-    pue = region.pue if spec.site.pue is None else spec.site.pue
+    if price.place is not None:
+        grams, pue, whence = price.place.carbon_g_per_kwh, price.place.pue, price.place.region.id
+    else:
+        region = catalog.region(spec.site.region)
+        grams = region.carbon_g_per_kwh if spec.site.carbon_g_per_kwh is None else spec.site.carbon_g_per_kwh
+        pue = region.pue if spec.site.pue is None else spec.site.pue
+        whence = None
     known_power = hw.tdp_kw[0] > 0
     monthly = None
     if known_power and grams is not None and pue is not None:
@@ -315,4 +326,5 @@ def money_of(
         kg_co2_per_month=monthly,
         pue=pue,
         grams_per_kwh=grams,
+        energy_region=whence,
     )

@@ -12,7 +12,7 @@ from planner.candidates.planning import PlanningFacts
 from planner.candidates.site import SiteFacts
 from planner.candidates.types import WorkloadCandidates
 from planner.plan.bill import node_loads, purchases, totals
-from planner.plan.facts import assumptions_used, facts_used, is_rented, rented_assumption, rented_stand_at
+from planner.plan.facts import assumptions_used, facts_used, rented_assumption, rented_stand_at, stands_nowhere_known
 from planner.plan.fleet import FleetProblem
 from planner.plan.infeasible import infeasible_report
 from planner.plan.sections import Pick, workload_plan
@@ -60,7 +60,7 @@ def assemble(work: Work, *, created: str) -> Plan:
     spec, solution, fleet = work.loaded.spec, work.solution, work.fleet
     picked = picks(work, fleet, solution)
     lines = purchases(fleet, solution)
-    sums = totals(fleet, solution, lines, months=spec.horizon.months, pue=work.site.pue)
+    sums = totals(fleet, solution, lines, months=spec.horizon.months)
     text = fleet_text(solution.status, spec.objective[0])
     cap = work.facts.value("utilisation-cap")
     sections = tuple(
@@ -182,7 +182,7 @@ def plan_warnings(work: Work, picked: Sequence[Pick], lines: Sequence[PurchaseLi
             yield f"the power of {row.node} is not published; that of its GPUs alone is counted"
         if row.procurement in ("buy", "owned") and row.rack_units is None:
             yield f"the space of {row.node} is not published"
-    if any(is_rented(row.procurement) for row in lines):
+    if any(stands_nowhere_known(p.source) for p in picked):
         yield rented_stand_at(work.site)
     if any(w.mode == "train" for w in spec.workloads):
         yield TRAINING_STAYS

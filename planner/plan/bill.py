@@ -92,9 +92,7 @@ def load(source: Source, index: int, count: int, held: Mapping[tuple[str, str], 
     )
 
 
-def totals(
-    fleet: FleetProblem, solution: Solution, lines: Sequence[PurchaseLine], *, months: int, pue: float
-) -> Totals:
+def totals(fleet: FleetProblem, solution: Solution, lines: Sequence[PurchaseLine], *, months: int) -> Totals:
     """Sums over the bill. Energy in USD is that of nodes of our own; rents include theirs."""
     counted = [(fleet.sources[name], count) for name, count in ordered_types(fleet, solution)]
     usd_per_hour = sum(row.usd_per_hour or 0.0 for row in lines)
@@ -109,7 +107,7 @@ def totals(
         capex_usd=sum(row.capex_usd or 0.0 for row in lines),
         gpus=sum(row.gpus for row in lines),
         nodes=sum(row.nodes for row in lines),
-        power_kw=it_power_kw * pue,
+        power_kw=sum(s.power_kw * s.pue * n for s, n in counted),
         it_power_kw=it_power_kw,
         rack_units=None if any(s is None for s in space) else sum(s for s in space if s is not None),
         kg_co2_per_month=None if any(c is None for c in carbon) else per_hour * HOURS_PER_MONTH,

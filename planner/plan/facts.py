@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from planner.candidates.planning import PlanningFacts
@@ -21,20 +21,22 @@ if TYPE_CHECKING:
 Picked = tuple[Workload, Candidate, Source]
 
 
-def facts_used(spec: Spec, picked: Iterable[Picked], catalog: Catalog) -> tuple[FactUsed, ...]:
+def facts_used(spec: Spec, picked: Collection[Picked], catalog: Catalog) -> tuple[FactUsed, ...]:
     """Catalog entries behind the chosen fleet, once each, by kind and name."""
     found: dict[tuple[str, str], FactUsed] = {}
     for workload, candidate, source in picked:
         for fact in (*_hardware(candidate, catalog), *_prices(source), *_software(workload, candidate, catalog)):
             found.setdefault((fact.kind, fact.id), fact)
-    region = catalog.region(spec.site.region)
-    figures = [
-        (region.electricity_usd_per_kwh, "USD per kWh"),
-        (region.pue, "PUE"),
-        (region.carbon_g_per_kwh, "g CO2 per kWh"),
-    ]
-    text = ", ".join(f"{value:g} {unit}" for value, unit in figures if value is not None)
-    found["energy", region.id] = _fact("energy", region.id, f"electricity in {region.area}", text, region)
+    places = {source.place for _, _, source in picked if source.place is not None}
+    for name in {spec.site.region, *places}:
+        region = catalog.region(name)
+        figures = [
+            (region.electricity_usd_per_kwh, "USD per kWh"),
+            (region.pue, "PUE"),
+            (region.carbon_g_per_kwh, "g CO2 per kWh"),
+        ]
+        text = ", ".join(f"{value:g} {unit}" for value, unit in figures if value is not None)
+        found["energy", region.id] = _fact("energy", region.id, f"electricity in {region.area}", text, region)
     return tuple(found[key] for key in sorted(found))
 
 
@@ -125,28 +127,28 @@ def assumptions_used(picked: Iterable[Picked], facts: PlanningFacts) -> tuple[Fa
     return (*own, *taken)
 
 
-def is_rented(procurement: str) -> bool:
-    """The machine stands with a provider."""
-    return procurement not in ("buy", "owned")
+def stands_nowhere_known(source: Source) -> bool:
+    """A rented machine whose provider's region the catalogs cannot place."""
+    return source.procurement not in ("buy", "owned") and source.place is None
 
 
 def rented_stand_at(site: SiteFacts) -> str:
     """Where rented machines are taken to stand."""
     return (
-        f"carbon and cooling of rented machines are counted as at the site ({site.region}), not as in their own "
-        "region; their rent includes electricity"
+        f"carbon and cooling of rented machines whose offer names no place are counted as at the site ({site.region}); "
+        "their rent includes electricity"
     )
 
 
 def rented_assumption(picked: Iterable[Picked], site: SiteFacts) -> Iterator[FactUsed]:
     """The place of rented machines as an assumption, where there are any."""
-    if any(is_rented(source.procurement) for _, _, source in picked):
+    if any(stands_nowhere_known(source) for _, _, source in picked):
         yield FactUsed(
             kind="assumption",
             id="rented-machines-at-site",
             what=rented_stand_at(site),
             value=site.region,
-            source="the offers of the catalogs do not say how their power is made",
+            source="offers for all regions, or for regions that catalogs/regions.yaml does not place",
             as_of=site.as_of,
             confidence="low",
         )

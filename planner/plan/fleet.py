@@ -151,7 +151,10 @@ def node_type(source: Source, spec: Spec, *, ram: int | None) -> NodeType:
 def objectives(spec: Spec, sources: Sequence[Source]) -> tuple[Measure, ...]:
     """The spec's objectives, then what settles ties. Raises InputError where carbon has no figure."""
     if "carbon" in spec.objective and any(s.kg_co2_per_hour is None for s in sources):
-        raise InputError(f"objective carbon: site.region {spec.site.region} has no figure; give site.carbon_g_per_kwh")
+        unknown = sorted({s.place or f"site.region {spec.site.region}" for s in sources if s.kg_co2_per_hour is None})
+        raise InputError(
+            f"objective carbon: {', '.join(unknown)} has no figure; give site.carbon_g_per_kwh, or leave the region out"
+        )
     return tuple(dict.fromkeys((*spec.objective, *TIE_BREAKS)))
 
 

@@ -109,6 +109,7 @@ def estimate_of(pick: Pick, seat: Seat, catalog: Catalog, *, months: int) -> Wor
         grams_per_kwh=None
         if s.kg_co2_per_hour is None or not s.power_kw
         else s.kg_co2_per_hour / s.power_kw * GRAMS_PER_KG,
+        energy_region=s.place,
     )
     hw = hardware(c.job, (s.host,), catalog)
     if isinstance(c.job, InferJob):

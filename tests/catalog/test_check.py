@@ -27,6 +27,27 @@ def test_the_shipped_catalogs_hold_together(catalog: Catalog) -> None:
             "energy: us: as_of 'soon' holds no year",
         ),
         (
+            check.regions_name_what_exists,
+            "regions.yaml",
+            "energy: us-oh",
+            "energy: us-oi",
+            "regions: aws/us-east-2: unknown energy region 'us-oi'",
+        ),
+        (
+            check.regions_name_what_exists,
+            "regions.yaml",
+            "region: us-west-1",
+            "region: us-west-9",
+            "regions: no offer is of aws/us-west-9",
+        ),
+        (
+            check.engines_name_what_exists,
+            "engines/vllm.yaml",
+            "before: '1.0'",
+            "before: '0.3'",
+            "engines: vllm: the range ends at 0.3 before it begins at 0.33",
+        ),
+        (
             check.gpu_memory_is_the_drivers,
             "gpus/nvidia-hopper.yaml",
             "memory_bytes: 85520809984",

@@ -13,6 +13,7 @@ import pytest
 from planner.errors import InputError
 from planner.plan.audit import audit
 from planner.plan.build import build_plan
+from planner.plan.types import Plan
 from planner.solve.problem import parse_problem, problem_json
 from planner.solve.solver import solve
 from planner.spec.load import load_spec_text
@@ -158,10 +159,36 @@ def test_a_target_out_of_reach_comes_with_the_nearest_that_is_reached() -> None:
     assert plan_of(text.replace("tpot_ms: 0.5", f"tpot_ms: {way_out.value}")).status == "optimal"
 
 
-def test_rented_machines_are_said_to_be_counted_as_at_the_site() -> None:
-    plan = plan_of(TWO.replace("owned: [{node: l4-8x-pcie, count: 1}]", "owned: []").replace(", buy]", "]"))
-    assert any("rented machines are counted as at the site" in w for w in plan.warnings)
+def rented_from(provider: str, extra: str = "") -> Plan:
+    """The two workloads on rented machines of one provider, paid by the hour."""
+    return plan_of(
+        TWO.replace("  owned: [{node: l4-8x-pcie, count: 1}]\n", extra)
+        .replace("procurement: [on_demand, buy]", "procurement: [on_demand]")
+        .replace("[aws, lambda, runpod]", f"[{provider}]")
+        .replace('["h100-sxm-80gb", l4, l40s]', '["h100-*", "a100-*", l4, l40s]')
+        .replace("usd_per_hour: 60, power_kw: 40", "usd_per_hour: 600, power_kw: 400")
+    )
+
+
+def test_rented_machines_of_no_known_place_are_said_to_be_counted_as_at_the_site() -> None:
+    plan = rented_from("runpod")
+    assert any("rented machines whose offer names no place are counted as at the site" in w for w in plan.warnings)
     assert "rented-machines-at-site" in {a.id for a in plan.inputs.assumptions}
+
+
+def test_rented_machines_emit_where_they_stand_and_their_rent_holds_the_electricity() -> None:
+    """Sweden at the PUE of 1.12 that Azure publishes, not the site's 300 g/kWh and 1.3."""
+    plan = rented_from("azure", "  regions: [swedencentral]\n")
+    assert plan.totals is not None
+    per_kwh = catalog().region("se").carbon_g_per_kwh
+    assert per_kwh is not None
+    assert plan.totals.power_kw == pytest.approx(plan.totals.it_power_kw * 1.12)
+    assert plan.totals.kg_co2_per_month == pytest.approx(plan.totals.power_kw * 730 * per_kwh / 1000)
+    assert plan.totals.energy_usd_per_month == 0
+    rents = [(catalog().offer(row.offer).on_demand_usd_per_hour or 0.0) * row.nodes for row in plan.purchases]
+    assert plan.totals.usd_per_hour == pytest.approx(sum(rents))
+    assert {"se", "us"} <= {f.id for f in plan.inputs.facts if f.kind == "energy"}
+    assert not any("counted as at the site" in w for w in plan.warnings)
 
 
 def test_the_bound_never_stands_above_the_plans_own_figure() -> None:

@@ -30,6 +30,8 @@ class Priced(Protocol):
     def pue(self) -> float | None: ...
     @property
     def grams_per_kwh(self) -> float | None: ...
+    @property
+    def energy_region(self) -> str | None: ...
 
 
 def gpus_step(ways: InferWays | TrainWays, replicas: int) -> DerivationStep:
@@ -82,7 +84,9 @@ def money_steps(
                 "kW x PUE x 730 h x g/kWh / 1,000" if pue else "kW x 730 h x g/kWh (PUE included) / 1,000",
                 f"{exact(money.power_kw)}{pue} x {HOURS_PER_MONTH} x {exact(money.grams_per_kwh)} / {GRAMS_PER_KG:,}",
                 f"{exact(money.kg_co2_per_month)} kg",
-                "the spec's site, else its region in catalogs/energy.yaml",
+                "the spec's site, else its region in catalogs/energy.yaml"
+                if money.energy_region is None
+                else f"{money.energy_region} in catalogs/energy.yaml, where the priced machines stand",
             )
 
 
