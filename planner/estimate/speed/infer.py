@@ -99,7 +99,7 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
     if engine.continuous_batching:
         room = np.where(kv_slots < 1.0, np.inf, np.floor(kv_slots / ranks))
         running = np.minimum(clients, np.maximum(1.0, np.minimum(room, most_sequences(setup.job, setup.hw))))
-    stages = ways.pipeline_parallel * 1.0 if engine.pipeline_overlap else np.ones(1)
+    stages = 1.0 + engine.pipeline_overlap * (ways.pipeline_parallel - 1.0)
     groups = np.minimum(stages, running)
     step = full_step(setup, ways, sequences=running / groups, context=lengths.context)
     prefill, own = prompt_times(setup, ways, lengths, running=running)

@@ -94,6 +94,8 @@ class Shared(BaseModel):
     elementwise_bandwidth_share: AtMostOne
     elementwise_hidden_tensors: Positive
     """Tensors of hidden size that norms, residuals and rotary embeddings read or write in one layer."""
+    elementwise_expert_tensors: Positive
+    """Tensors of hidden size that are moved for every routed copy of a token: in to its expert and back."""
     elementwise_inner_tensors: Positive
     """Tensors of the MLP's inner size that the activation reads or writes."""
     eager_attention_passes: Positive
@@ -157,8 +159,8 @@ class EngineRow(BaseModel):
     """Requests join and leave a running batch; otherwise a batch starts and ends together."""
     fused_projections: bool = False
     """q, k, v and gate, up are one product each."""
-    pipeline_overlap: bool = False
-    """Pipeline stages work at the same time on different groups of sequences."""
+    pipeline_overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the further pipeline stages that work at the same time on other groups of sequences."""
     prompt_overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the further pipeline stages that work at the same time on the passes of one long prompt."""
     captures_graphs: bool = False
@@ -173,6 +175,8 @@ class EngineRow(BaseModel):
     """Prompt tokens of one forward pass where no option says so."""
     layer_overhead_s: AtLeastZero = 0.0
     """GPU time of a layer that no operation model covers."""
+    expert_layer_s: AtLeastZero = 0.0
+    """Further GPU time of a layer with routed experts: routing, sorting, permuting and combining their tokens."""
     layer_host_s: AtLeastZero = 0.0
     """Launch time of one layer on the CPU: a layer never takes less."""
     expert_host_s: AtLeastZero = 0.0

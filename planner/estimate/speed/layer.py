@@ -55,7 +55,8 @@ def layer_time(setup: Setup, block: Block, work: Pass) -> Seconds:
         amount = {"sequences": work.sequences} if work.decode else {"tokens": work.rows}
         parts.append(mixer(setup.attention, setup.shared, block.recurrent, heads_split=setup.tensor_parallel, **amount))
     parts.append(elementwise_time(setup, block, work.rows))
-    on_gpu = add(*parts, Seconds(overhead=np.zeros(1) + setup.engine.layer_overhead_s))
+    unmodelled = setup.engine.layer_overhead_s + (setup.engine.expert_layer_s if block.moe is not None else 0.0)
+    on_gpu = add(*parts, Seconds(overhead=np.zeros(1) + unmodelled))
     waiting = Seconds(overhead=np.maximum(0.0, launch_s(setup, block) - on_gpu.total_s))
     return add(on_gpu, waiting, Seconds(communication=collective_s(setup, block, work.rows)))
 
@@ -176,13 +177,15 @@ def elementwise_time(setup: Setup, block: Block, rows: Floats) -> Seconds:
     """Seconds of norms, residuals, rotary embeddings and activations of one layer, per GPU."""
     shared = setup.shared
     inner = 0.0
+    copied: Floats | float = 0.0
     if block.feed_forward is not None:
         inner += block.feed_forward.intermediate_size
     if block.moe is not None:
         inner += block.moe.top_k * block.moe.intermediate_size + block.moe.shared_intermediate_size
+        copied = block.moe.top_k * block.moe.input_size / setup.expert_ranks
     if block.recurrent is not None:
         inner += block.recurrent.inner_size
-    outside = shared.elementwise_hidden_tensors * block.hidden_size
+    outside = shared.elementwise_hidden_tensors * block.hidden_size + shared.elementwise_expert_tensors * copied
     inside = shared.elementwise_inner_tensors * inner / setup.tensor_parallel
     n_bytes = rows * (outside + inside) * setup.value_bytes
     return Seconds(memory_bandwidth=n_bytes / (setup.hw.hbm_bytes_per_second * shared.elementwise_bandwidth_share))
