@@ -26,14 +26,14 @@ from planner.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "validation" / "records"
-LEFT_OUT = RECORDS / "left_out" / "speed.json"
+LEFT_OUT = RECORDS / "speed-errors.json"
 
 
 def main() -> None:
     """Fit, write and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("records", nargs="*", type=Path, default=[RECORDS], help="files and folders of records")
-    parser.add_argument("--left-out", type=Path, default=LEFT_OUT, help="predictions made without each row's source")
+    parser.add_argument("--left-out", type=Path, default=LEFT_OUT, help="errors made without each row's source")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "catalogs" / "intervals.yaml")
     parser.add_argument("--as-of", default=datetime.now(UTC).date().isoformat(), help="date to write; default today")
     args = parser.parse_args()

@@ -11,7 +11,7 @@ from typing import Any
 from planner.accuracy.figures import grouped
 from planner.accuracy.kinds import KINDS, of_family, table
 from planner.accuracy.score import CONFIDENCE, load, score_records
-from planner.accuracy.tables import MEMORY_COLUMNS, SPEED_COLUMNS, percent, plain, row_data, text, worst_rows
+from planner.accuracy.tables import COLUMNS, percent, plain, row_data, text, worst_rows
 from planner.accuracy.types import Scored
 from planner.catalog.load import Catalog
 from planner.errors import InputError
@@ -19,7 +19,6 @@ from validation.record import ORIGINS
 
 SCHEMA = "planner/accuracy/v1"
 FAMILIES = ("memory", "speed")
-COLUMNS = {"memory": MEMORY_COLUMNS, "speed": SPEED_COLUMNS}
 NUM_WORST = 10
 
 

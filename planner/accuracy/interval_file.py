@@ -1,4 +1,4 @@
-"""The cells of recorded errors as `catalogs/intervals.yaml`, and predictions on left-out sources as they are kept."""
+"""The cells of recorded errors as `catalogs/intervals.yaml`, and errors on left-out sources as they are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from planner.accuracy.intervals import CONFIDENCES, Cell
 from planner.catalog.intervals import SHIPPED_CONFIDENCE
 from planner.errors import InputError
 
-LEFT_OUT_SCHEMA = "validation/left-out/v1"
+LEFT_OUT_SCHEMA = "planner/speed-errors/v1"
 HEADER = """\
 # Prediction intervals as factors on the prediction, made by `python benchmarks/fit_intervals.py` from the errors on all
 # records; planner/accuracy/intervals.py says how. `kind` is infer, train_full, train_lora or train_qlora, or a prefix;
@@ -23,17 +23,17 @@ DIGITS = 4
 
 
 def load_left_out(path: Path) -> dict[tuple[str, str], float]:
-    """Predictions by record and rule, each made with parameters fitted without the record's source.
+    """ln(measured / predicted) by record and rule, predicted with parameters fitted without the record's source.
 
-    Raises InputError where the file is of another kind.
+    Written by `python -m benchmarks.fit_efficiency --fit --write`. Raises InputError where the file is of another kind.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw["schema"] != LEFT_OUT_SCHEMA:
             raise InputError(f"{path}: schema {raw['schema']!r}; this version reads {LEFT_OUT_SCHEMA!r}")
-        return {(figure["id"], figure["rule"]): float(figure["predicted"]) for figure in raw["figures"]}
+        return {(row["id"], row["rule"]): -float(row["log_error"]) for row in raw["rows"]}
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise InputError(f"{path}: not predictions on left-out sources: {err!r}") from None
+        raise InputError(f"{path}: no errors on left-out sources: {err!r}") from None
 
 
 def yaml_text(cells: Sequence[Cell], stretch: Mapping[str, Mapping[float, float]], *, as_of: str) -> str:

@@ -69,15 +69,15 @@ class Cell:
 
 
 def residuals(rows: Iterable[Scored], left_out: Mapping[tuple[str, str], float]) -> list[Residual]:
-    """Errors of what was measured on hardware; `left_out` holds predictions made without the row's source, by record
-    and rule.
+    """Errors of what was measured on hardware; `left_out` holds ln(measured / predicted) of predictions made without
+    the row's source, by record and rule.
     """
     found = []
     for r in rows:
         if r.answer is None or not r.predicted or r.origin == "simulated":
             continue
         other = left_out.get((r.record, r.rule))
-        ratio = math.log(r.measured / (r.predicted if other is None else other))
+        ratio = r.log_error if other is None else other
         family = line_of(r.figure)[-1]
         excess = IN_SAMPLE_EXCESS if other is None and family in FITTED_FAMILIES else 1.0
         sign = -1.0 if r.rule in TIMES else 1.0

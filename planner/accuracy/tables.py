@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from planner.accuracy.figures import Figures
@@ -50,8 +51,10 @@ SPEED_COLUMNS = (
     *(ROWS, SOURCES, MEDIAN, MAPE, P90, WORST, BIAS),
     *(WITHIN_20, WITHIN_2X, NOT_TO_FIT, COVERAGE, BY_SOURCE, ORDER),
 )
-SHORT_MEMORY_COLUMNS = (ROWS, MEDIAN, MAPE, P90, UNDER)
-SHORT_SPEED_COLUMNS = (ROWS, MEDIAN, MAPE, P90, WITHIN_2X)
+COLUMNS: Mapping[str, Sequence[Column]] = MappingProxyType({"memory": MEMORY_COLUMNS, "speed": SPEED_COLUMNS})
+SHORT_COLUMNS: Mapping[str, Sequence[Column]] = MappingProxyType(
+    {"memory": (ROWS, MEDIAN, MAPE, P90, UNDER), "speed": (ROWS, MEDIAN, MAPE, P90, WITHIN_2X)}
+)
 FIRST = "kind"
 
 

@@ -1,0 +1,122 @@
+"""Published bounds on errors, and known causes of large ones: `validation/bounds.yaml` and `validation/causes.yaml`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from planner.accuracy.figures import Figures
+from planner.accuracy.kinds import KINDS, of_family, table
+from planner.accuracy.types import Scored
+
+UPPER: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "memory": ("median", "mape", "p90", "under_3", "not_to_fit"),
+        "speed": ("median", "mape", "p90", "by_source"),
+    }
+)
+"""Figures that must not exceed their bound, by family."""
+LOWER: Mapping[str, Sequence[str]] = MappingProxyType({"memory": (), "speed": ("within_2x", "tau")})
+"""Figures that must not fall below theirs."""
+DIGITS = 3
+
+
+class Cause(BaseModel):
+    """Why some rows are far off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    records: tuple[str, ...]
+    """Ids, or patterns of them."""
+    rules: tuple[str, ...] = ()
+    """Quantities it explains; empty = all."""
+    why: str
+
+
+def load_causes(path: Path) -> tuple[Cause, ...]:
+    """The known causes. Raises ValidationError where the file is of another shape."""
+    raw = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+    return TypeAdapter(tuple[Cause, ...]).validate_python(raw or ())
+
+
+def cause_of(causes: Sequence[Cause], row: Scored) -> str:
+    """The first cause that names the row; empty where none does."""
+    for cause in causes:
+        if any(fnmatchcase(row.record, pattern) for pattern in cause.records) and (
+            not cause.rules or row.rule in cause.rules
+        ):
+            return cause.why
+    return ""
+
+
+Bounds = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""`published memory` -> title of the table's line -> figure -> bound."""
+
+
+def load_bounds(path: Path) -> Bounds:
+    """The published bounds, errors and shares as parts of one."""
+    raw: Any = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+    return TypeAdapter(dict[str, dict[str, dict[str, float]]]).validate_python(raw)
+
+
+def tables(rows: Sequence[Scored]) -> dict[str, dict[str, Figures]]:
+    """The main table of every origin and family that has rows, by `published memory` and the like."""
+    found = {}
+    for (origin, family), kinds in KINDS.items():
+        of = [r for r in of_family(rows, family) if r.origin == origin]
+        if of:
+            found[f"{origin} {family}"] = table(of, kinds)
+    return found
+
+
+def exceeded(rows: Sequence[Scored], bounds: Bounds) -> Iterator[str]:
+    """Every figure past its bound, and every bound that no row is held to."""
+    found = tables(rows)
+    for name, lines in bounds.items():
+        at_least = LOWER[name.split()[1]]
+        for title, limits in lines.items():
+            of = found.get(name, {}).get(title)
+            if of is None:
+                yield f"{name}, {title}: no rows"
+                continue
+            for figure, limit in limits.items():
+                value: float | None = getattr(of, figure)
+                past = value is None or (value < limit if figure in at_least else value > limit)
+                if past:
+                    yield f"{name}, {title}: {figure} is {value}, the published bound {limit}"
+
+
+def tightened(rows: Sequence[Scored], bounds: Bounds) -> dict[str, dict[str, dict[str, float]]]:
+    """Bounds at the present figures where those are better, or where there was none; never loosened."""
+    return {
+        name: {
+            title: {
+                figure: better(value, bounds.get(name, {}).get(title, {}).get(figure), upper=figure in UPPER[family])
+                for family in [name.split()[1]]
+                for figure in (*UPPER[family], *LOWER[family])
+                if (value := getattr(of, figure)) is not None
+            }
+            for title, of in lines.items()
+        }
+        for name, lines in tables(rows).items()
+    }
+
+
+def better(value: float, bound: float | None, *, upper: bool) -> float:
+    """The tighter of a figure, rounded to the lenient side, and its bound.
+
+    >>> better(0.12345, None, upper=True), better(0.2, 0.1, upper=True), better(0.98765, None, upper=False)
+    (0.124, 0.1, 0.987)
+    """
+    scale: int = 10**DIGITS
+    rounded = math.ceil(value * scale) / scale if upper else math.floor(value * scale) / scale
+    if bound is None:
+        return rounded
+    return min(bound, rounded) if upper else max(bound, rounded)
