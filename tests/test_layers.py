@@ -22,6 +22,7 @@ ORDER = (
     "names",
     "estimate",
     "candidates",
+    "advise",
     "solve",
     "plan",
     "report",

@@ -13,14 +13,16 @@ from planner.cli.options import Json
 from planner.errors import InputError
 
 if TYPE_CHECKING:
+    from planner.advise.types import AdvisedDocument
     from planner.catalog.load import Catalog
-    from planner.estimate.document import EstimateDocument
     from planner.spec.load import LoadedSpec
     from planner.spec.types import Spec
 
 Text = str | None
 Whole = int | None
 Share = float | None
+MOST_ADVISED = 32
+"""Workloads of a spec up to which each gets advice unasked: it takes longer than the estimate."""
 
 
 def share(flag: str, what: str) -> OptionInfo:
@@ -69,17 +71,36 @@ def estimate(
     kv_cpu: Annotated[Share, share("--kv-cpu", "KV cache in host memory.")] = None,
     optimizer_cpu: Annotated[Share, share("--optimizer-cpu", "Optimizer state in host memory (training).")] = None,
     params_cpu: Annotated[Share, share("--params-cpu", "Parameters in host memory (training).")] = None,
-    confidence: Annotated[Share, typer.Option("--confidence", hidden=True)] = None,
+    confidence: Annotated[
+        Share,
+        typer.Option(
+            "--confidence",
+            metavar="Q",
+            min=0.0,
+            max=1.0,
+            help="Fits only if the upper end of the interval that holds this share does; 0.9 = surer than the median.",
+        ),
+    ] = None,
+    advice: Annotated[
+        bool | None,
+        typer.Option(
+            "--advice/--no-advice",
+            help=f"Largest batch, longest context, GPUs, changes that make it fit [default: up to {MOST_ADVISED} "
+            "workloads].",
+        ),
+    ] = None,
     calibration: Annotated[Path | None, typer.Option("--calibration", hidden=True)] = None,
 ) -> None:
     """Predict memory, speed and cost.
 
     Of the workloads of a spec as pinned, or of one workload from flags; nothing is optimised.
     """
-    refuse_what_is_to_come(confidence, calibration)
+    refuse_what_is_to_come(calibration)
+    refuse_certainty(confidence)
+    from planner.advise.advise import advised
     from planner.catalog.load import Catalog
     from planner.cli.flags import WORKLOAD_KEYS, spec_from_flags
-    from planner.estimate.run import estimate_spec
+    from planner.estimate.run import placed_or_failed
 
     flags = {name: ctx.params[name] for name in WORKLOAD_KEYS if ctx.params.get(name) is not None}
     if spec is not None and flags:
@@ -90,19 +111,26 @@ def estimate(
     loaded = None if spec is None else spec_from_file(spec, catalog, names_must_exist=not json)
     asked = spec_from_flags(flags) if loaded is None else loaded.spec
     if spec is None and not json and not flags.keys() & {"gpu", "node", "offer"}:
-        show_everywhere(asked, catalog)
+        show_everywhere(asked, catalog, confidence=confidence, advise=advice is not False)
         return
-    document = estimate_spec(asked, catalog, unread_models=loaded.unread_models if loaded else None)
+    unread = loaded.unread_models if loaded else None
+    found = tuple(placed_or_failed(asked, catalog, unread_models=unread, confidence=confidence))
+    wanted = len(found) <= MOST_ADVISED if advice is None else advice
+    document = advised(found, asked, catalog, confidence=confidence, advise=wanted)
     if json:
         answer_json(document)
     else:
         show(document, headroom=asked.fleet.memory_headroom)
 
 
-def refuse_what_is_to_come(confidence: float | None, calibration: Path | None) -> None:
+def refuse_certainty(confidence: float | None) -> None:
+    """Raise InputError for a confidence at which nothing, or everything, fits."""
+    if confidence is not None and not 0.0 < confidence < 1.0:
+        raise InputError(f"--confidence {confidence:g}: give a share between 0 and 1, such as 0.9")
+
+
+def refuse_what_is_to_come(calibration: Path | None) -> None:
     """Raise InputError for options of the interface that this version cannot honour."""
-    if confidence is not None:
-        raise InputError("--confidence: this version gives medians and their 90 % intervals; leave it out")
     if calibration is not None:
         raise InputError("--calibration: this version has no `plan calibrate`, so no such file; leave it out")
 
@@ -118,28 +146,37 @@ def spec_from_file(path: Path, catalog: Catalog, *, names_must_exist: bool) -> L
     return loaded
 
 
-def show(document: EstimateDocument, *, headroom: float) -> None:
-    """Print the estimates for people. Raises InputError that names every workload without one."""
-    from planner.estimate.document import FailedEstimate
+def show(document: AdvisedDocument, *, headroom: float, gpus: bool = True) -> None:
+    """Print the estimates for people, each with its advice; `gpus`: also on which GPUs it fits.
+
+    Raises InputError that names every workload without an estimate.
+    """
+    from planner.cli.advice import advice_text
+    from planner.estimate.document import EstimateDocument, FailedEstimate
     from planner.report.text import estimate_table
 
     failed = [w for w in document.workloads if isinstance(w, FailedEstimate)]
     done = tuple(w for w in document.workloads if not isinstance(w, FailedEstimate))
     if done:
-        answer(estimate_table(document.model_copy(update={"workloads": done}), headroom=headroom))
+        answer(estimate_table(EstimateDocument(workloads=done), headroom=headroom))
+    for workload in done:
+        if workload.advice is not None:
+            title = workload.name if len(done) > 1 else None
+            answer("\n" + advice_text(workload, title=title, document=document, gpus=gpus))
     if failed:
         raise InputError(*(f"{w.name}: {w.error}" for w in failed))
 
 
-def show_everywhere(spec: Spec, catalog: Catalog) -> None:
+def show_everywhere(spec: Spec, catalog: Catalog, *, confidence: float | None, advise: bool) -> None:
     """Print the spec's one workload on the cheapest GPU it fits, then every GPU it fits."""
+    from planner.advise.advise import advised
     from planner.cli.fits import fits_text
-    from planner.estimate.document import EstimateDocument
     from planner.estimate.request import resolve_workload
     from planner.estimate.run import cheapest_fit, everywhere
 
     workload = spec.workloads[0]
-    found = everywhere(resolve_workload(workload, spec, catalog), spec, catalog)
+    found = everywhere(resolve_workload(workload, spec, catalog, confidence=confidence), spec, catalog)
     best = cheapest_fit(found, workload.name)
-    show(EstimateDocument(workloads=(best,)), headroom=spec.fleet.memory_headroom)
-    answer("\n" + fits_text(found))
+    document = advised((best,), spec, catalog, confidence=confidence, advise=advise)
+    show(document, headroom=spec.fleet.memory_headroom, gpus=False)
+    answer("\n" + fits_text([p.estimate for p in found]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.catalog.intervals import interval_facts, interval_of
+from planner.catalog.intervals import SHIPPED_CONFIDENCE, bounds
 from planner.catalog.types import Gpu
 from planner.estimate.cost import hours_to_train, usd_over, usd_per_million_tokens
 from planner.estimate.derive import infer_derivation, train_derivation
@@ -73,6 +73,8 @@ class Seat:
     kv_precision: str | None = None
     target_tokens: float | None = None
     """Training: tokens to be trained on."""
+    confidence: float = SHIPPED_CONFIDENCE
+    """Share of measurements inside the prediction intervals."""
 
 
 def number(column: Floats | Ints) -> float:
@@ -105,25 +107,29 @@ def memory_document(memory: Memory, hw: Hardware) -> MemoryDocument:
 
 
 def intervals(
-    kind: str, engine: str, memory: MemoryDocument, speeds: Mapping[str, float | None], *, capped: bool = False
+    kind: str,
+    engine: str,
+    memory: MemoryDocument,
+    speeds: Mapping[str, float | None],
+    *,
+    confidence: float = SHIPPED_CONFIDENCE,
+    capped: bool = False,
 ) -> dict[str, tuple[int, int] | tuple[float, float] | None]:
-    """90 % intervals: prediction times the factors recorded for the kind of workload.
+    """Intervals that hold a share `confidence` of measurements: prediction times the factors recorded for the kind.
 
     `capped`: the engine keeps within a budget of its own, so what fits never grows past the GPU.
     """
-    facts = interval_facts()
     result: dict[str, tuple[int, int] | tuple[float, float] | None] = {}
-    of_memory = interval_of(facts, figure="memory", kind=kind, engine=engine)
     for name in FIGURES_OF_MEMORY:
         value = getattr(memory, name)
-        high = math.ceil(value * of_memory.high)
+        least, most = bounds(kind, name, confidence, engine=engine)
+        high = math.ceil(value * most)
         if capped and memory.device_peak_bytes <= memory.usable_bytes:
             high = min(high, memory.usable_bytes)
-        result[name] = (math.floor(value * of_memory.low), high)
+        result[name] = (math.floor(value * least), high)
     for name, speed in speeds.items():
-        fact = interval_of(facts, figure="ttft" if name == "ttft_s" else "speed", kind=kind, engine=engine)
-        slow, fast = (fact.low, fact.high) if "per_second" in name else (1 / fact.high, 1 / fact.low)
-        result[name] = None if speed is None else (speed * slow, speed * fast)
+        least, most = bounds(kind, name, confidence, engine=engine)
+        result[name] = None if speed is None else (speed * least, speed * most)
     return result
 
 
@@ -195,7 +201,7 @@ def infer_estimate(
             bound_by=str(speed.bound_by.reshape(-1)[0]),
             seconds_by_cause={k: number(v) for k, v in speed.shares.items()},
         ),
-        intervals=intervals("infer", seat.engine, held, figures, capped=has_budget(job)),
+        intervals=intervals("infer", seat.engine, held, figures, confidence=seat.confidence, capped=has_budget(job)),
         cost=cost_document(money, tokens_per_second=out_rate, total_hours=money.horizon_hours),
         power_kw=money.power_kw,
         kg_co2_per_month=money.kg_co2_per_month,
@@ -281,7 +287,9 @@ def train_estimate(
             bound_by=str(speed.bound_by.reshape(-1)[0]),
             seconds_by_cause={k: number(v) for k, v in speed.shares.items()},
         ),
-        intervals=intervals(kind, seat.engine, held, {"tokens_per_second": rate, "step_s": step}),
+        intervals=intervals(
+            kind, seat.engine, held, {"tokens_per_second": rate, "step_s": step}, confidence=seat.confidence
+        ),
         cost=cost_document(money, tokens_per_second=None, total_hours=hours),
         power_kw=money.power_kw,
         kg_co2_per_month=money.kg_co2_per_month,

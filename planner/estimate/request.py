@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from planner.architecture.build import build_model
 from planner.architecture.huggingface import entry_from_config
 from planner.architecture.types import Model
+from planner.catalog.intervals import SHIPPED_CONFIDENCE, bounds
 from planner.catalog.types import PrecisionFormat
 from planner.errors import ImpossibleError, UnknownNameError
+from planner.estimate.memory.infer import BUDGET_OPTIONS
 from planner.estimate.memory.kv_cache import audio_frames, audio_windows, is_encoder_decoder
 from planner.estimate.request_formats import infer_formats, kv_bits
 from planner.estimate.request_training import HALF_TWINS, base_format, train_jobs, training_precisions
@@ -39,7 +41,14 @@ class Resolved:
     engine: Engine
     formats: tuple[PrecisionFormat, ...]
     """Allowed weight formats (inference), or the base format of each of `training_precisions`."""
+    fleet_headroom: float
+    """Share of usable memory that the spec wants free."""
     memory_headroom: float
+    """The same, and with a confidence also what predictions may be short of."""
+    memory_margin: float
+    """Factor on what an engine with a budget of its own needs beside its pool, at the confidence asked."""
+    confidence: float
+    """Share of measurements inside the prediction intervals."""
     warnings: tuple[str, ...]
     precision_is_auto: bool
     """fp16 stands in where bf16 is missing, and nowhere else."""
@@ -66,8 +75,11 @@ class Resolved:
         return tuple(train_jobs(self.workload, self.model, self.engine, self.base_formats, self.memory_headroom))
 
 
-def resolve_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog) -> Resolved:
-    """Look up the model, engine and formats of a workload.
+def resolve_workload(
+    workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog, *, confidence: float | None = None
+) -> Resolved:
+    """Look up the model, engine and formats of a workload. With a `confidence`, what fits does so at the upper end of
+    the interval of device memory that holds this share of measurements; without, at the prediction itself.
 
     Raises UnknownNameError for names the catalogs lack, ImpossibleError for wishes that contradict the model.
     """
@@ -84,16 +96,37 @@ def resolve_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalo
         precisions = training_precisions(workload, engine)
         auto = set(HALF_TWINS) <= set(precisions)
         formats = tuple(base_format(workload, p, engine, model, catalog) for p in precisions)
+    margin = 1.0 if confidence is None else memory_margin(workload, engine, confidence)
+    budget = takes_budget(engine)
+    headroom = spec.fleet.memory_headroom
     return Resolved(
         workload=workload,
         model=model,
         engine=engine,
         formats=formats,
-        memory_headroom=spec.fleet.memory_headroom,
+        fleet_headroom=headroom,
+        memory_headroom=headroom if budget else 1.0 - (1.0 - headroom) / margin,
+        memory_margin=margin if budget else 1.0,
+        confidence=SHIPPED_CONFIDENCE if confidence is None else confidence,
         warnings=tuple(model_warnings(workload, model)),
         precision_is_auto=auto,
         training_precisions=precisions,
     )
+
+
+def memory_margin(workload: InferWorkload | TrainWorkload, engine: Engine, confidence: float) -> float:
+    """Upper factor on device memory at a confidence, from the errors recorded for this kind of workload; at least 1."""
+    return max(1.0, bounds(workload_kind(workload), "device_peak_bytes", confidence, engine=engine.name)[1])
+
+
+def workload_kind(workload: InferWorkload | TrainWorkload) -> str:
+    """The kind that interval records go by."""
+    return "infer" if isinstance(workload, InferWorkload) else f"train_{workload.method}"
+
+
+def takes_budget(engine: Engine) -> bool:
+    """The engine takes a share of the GPU whatever the model needs."""
+    return any(engine.options.get(option) is not None for option in BUDGET_OPTIONS)
 
 
 def resolve_model(workload: InferWorkload | TrainWorkload, catalog: Catalog) -> Model:

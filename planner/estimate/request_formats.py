@@ -72,7 +72,12 @@ def kv_bits(workload: InferWorkload, fmt: PrecisionFormat, model: Model) -> floa
     wanted: str = workload.effective_kv_precision
     if wanted == "auto":
         wanted = "fp32" if fmt.compute in ("fp32", "tf32") else fmt.default_kv
-    if wanted != "int8":
-        return BITS[wanted]
+    return bits_of_kv(wanted, model)
+
+
+def bits_of_kv(kind: str, model: Model) -> float:
+    """Bits of one cached value in a cache format, scales included."""
+    if kind != "int8":
+        return BITS[kind]
     head_dim = max((b.attention.head_dim for b in model.blocks if b.attention is not None), default=128)
     return 8.0 + INT8_SCALE_BITS / head_dim

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.estimate.memory import infer_memory, train_memory, usable_bytes
-from planner.estimate.memory.infer import most_sequences
+from planner.estimate.memory.infer import has_budget, most_sequences
 from planner.estimate.speed import infer_speed
 from planner.estimate.types import Floats, Hardware, InferJob, InferWays, Memory, TrainJob, TrainWays
 from planner.spec.types import InferWorkload, TrainWorkload
@@ -26,10 +26,12 @@ class InferRow:
     ways: InferWays
     hw: Hardware
     memory: Memory
+    margin: float = 1.0
+    """Factor on what stands beside the pool of an engine with a budget."""
 
     @property
     def fits(self) -> bool:
-        return bool(fitting(self.memory, self.hw, self.job.memory_headroom)[0])
+        return bool(infer_fitting(self.job, self.memory, self.hw, self.margin)[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,22 @@ def fitting(memory: Memory, hw: Hardware, headroom: float) -> np.ndarray[tuple[i
     device = memory.device_peak_bytes <= usable_bytes(hw) * (1.0 - headroom)
     host = memory.host_bytes <= hw.ram_bytes
     return np.asarray(device & host & (memory.max_batch >= 1))
+
+
+def infer_fitting(
+    job: InferJob, memory: Memory, hw: Hardware, margin: float = 1.0
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """What fits; of an engine with a budget also whether its pool would hold a sequence still if everything else
+    took `margin` times as much.
+    """
+    fits = fitting(memory, hw, job.memory_headroom)
+    if margin == 1.0 or not has_budget(job):
+        return fits
+    pool = memory.parts["kv_cache"]
+    rest = memory.device_peak_bytes - pool
+    left = memory.max_batch * (1.0 - rest * (margin - 1.0) / np.maximum(pool, 1.0))
+    without_pool = rest * margin <= usable_bytes(hw) * (1.0 - job.memory_headroom)
+    return np.asarray(fits & np.where(pool > 0, left >= 1.0, without_pool))
 
 
 def ints(value: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -79,7 +97,7 @@ def infer_ways(workload: InferWorkload, *, batch: float, weights_cpu: Floats | N
     )
 
 
-def infer_row(workload: InferWorkload, job: InferJob, hw: Hardware) -> InferRow:
+def infer_row(workload: InferWorkload, job: InferJob, hw: Hardware, *, margin: float = 1.0) -> InferRow:
     """The pinned configuration with the open batch and offload chosen: the least offload that fits, then the most
     sequences that memory, the engine's cap and the asked concurrency let.
     """
@@ -91,7 +109,7 @@ def infer_row(workload: InferWorkload, job: InferJob, hw: Hardware) -> InferRow:
         ways, memory = least_offload(workload, job, hw, batch)
     if asked == "auto":
         ways, memory = largest_batch(workload, job, hw, ways, memory)
-    return InferRow(job=job, ways=ways, hw=hw, memory=memory)
+    return InferRow(job=job, ways=ways, hw=hw, memory=memory, margin=margin)
 
 
 def largest_batch(

@@ -8,7 +8,7 @@ offload unless allowed; and, without a GPU, the cheapest catalog GPU that fits, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -37,38 +37,60 @@ if TYPE_CHECKING:
     from planner.catalog.load import Catalog
 
 
-def estimate_spec(spec: Spec, catalog: Catalog, *, unread_models: Mapping[str, str] | None = None) -> EstimateDocument:
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A workload in one configuration on one kind of host, and its estimate."""
+
+    resolved: Resolved
+    host: Host
+    row: InferRow | TrainRow
+    estimate: WorkloadEstimate
+
+
+def estimate_spec(
+    spec: Spec,
+    catalog: Catalog,
+    *,
+    unread_models: Mapping[str, str] | None = None,
+    confidence: float | None = None,
+) -> EstimateDocument:
     """Every workload of the spec; one that cannot be estimated carries its error and does not stop the others.
 
-    `unread_models`: workloads (by name) whose config.json could not be read, and why.
+    `unread_models`: workloads (by name) whose config.json could not be read, and why. `confidence`: see
+    `resolve_workload`.
     """
+    found = placed_or_failed(spec, catalog, unread_models=unread_models, confidence=confidence)
+    return EstimateDocument(workloads=tuple(p.estimate if isinstance(p, Placed) else p for p in found))
+
+
+def placed_or_failed(
+    spec: Spec,
+    catalog: Catalog,
+    *,
+    unread_models: Mapping[str, str] | None = None,
+    confidence: float | None = None,
+) -> Iterator[Placed | FailedEstimate]:
+    """Every workload of the spec in its configuration, or why it has none."""
     unread = unread_models or {}
-    return EstimateDocument(
-        workloads=tuple(
-            FailedEstimate(name=w.name, error=f"model: {unread[w.name]}")
-            if w.name in unread
-            else estimate_or_error(w, spec, catalog)
-            for w in spec.workloads
-        )
-    )
+    for workload in spec.workloads:
+        if workload.name in unread:
+            yield FailedEstimate(name=workload.name, error=f"model: {unread[workload.name]}")
+            continue
+        try:
+            found: Placed | FailedEstimate = place_workload(workload, spec, catalog, confidence=confidence)
+        except (InputError, ImpossibleError) as error:
+            found = FailedEstimate(name=workload.name, error=str(error))
+        yield found
 
 
-def estimate_or_error(
-    workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog
-) -> WorkloadEstimate | FailedEstimate:
-    """The estimate, or why there is none."""
-    try:
-        return estimate_workload(workload, spec, catalog)
-    except (InputError, ImpossibleError) as error:
-        return FailedEstimate(name=workload.name, error=str(error))
-
-
-def estimate_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog) -> WorkloadEstimate:
+def place_workload(
+    workload: InferWorkload | TrainWorkload, spec: Spec, catalog: Catalog, *, confidence: float | None = None
+) -> Placed:
     """One workload as pinned.
 
     Raises UnknownNameError for unknown names, ImpossibleError for a configuration that cannot run.
     """
-    resolved = resolve_workload(workload, spec, catalog)
+    resolved = resolve_workload(workload, spec, catalog, confidence=confidence)
     check_expert_group(workload)
     host = pinned_host(workload, catalog)
     if host is not None:
@@ -76,21 +98,27 @@ def estimate_workload(workload: InferWorkload | TrainWorkload, spec: Spec, catal
     return cheapest_fit(everywhere(resolved, spec, catalog), workload.name)
 
 
-def everywhere(resolved: Resolved, spec: Spec, catalog: Catalog) -> tuple[WorkloadEstimate, ...]:
+def everywhere(resolved: Resolved, spec: Spec, catalog: Catalog) -> tuple[Placed, ...]:
     """The workload on every allowed GPU that can run it at all, one after another in catalog order."""
     return tuple(fits_on(resolved, spec, catalog, allowed_gpus(spec, catalog)))
 
 
-def cheapest_fit(found: Sequence[WorkloadEstimate], name: str) -> WorkloadEstimate:
-    """The cheapest estimate that fits (unknown prices last), with a warning that says so.
+def cheapest_fit(found: Sequence[Placed], name: str) -> Placed:
+    """The cheapest placing that fits (unknown prices last), with a warning that says so.
 
     Raises ImpossibleError where no GPU can run the workload at all.
     """
     if not found:
         raise ImpossibleError(f"no GPU of the catalog that the spec allows runs {name} as asked")
-    best = min(found, key=lambda e: (not e.fits, e.cost.usd_per_hour is None, e.cost.usd_per_hour or 0.0, e.gpu))
-    chosen = f"no GPU is pinned: {best.gpu} is the cheapest on which it fits" if best.fits else "it fits no single GPU"
-    return best.model_copy(update={"warnings": (chosen, *best.warnings)})
+
+    def order(p: Placed) -> tuple[bool, bool, float, str]:
+        price = p.estimate.cost.usd_per_hour
+        return (not p.estimate.fits, price is None, price or 0.0, p.estimate.gpu)
+
+    best = min(found, key=order)
+    e = best.estimate
+    chosen = f"no GPU is pinned: {e.gpu} is the cheapest on which it fits" if e.fits else "it fits no single GPU"
+    return replace(best, estimate=e.model_copy(update={"warnings": (chosen, *e.warnings)}))
 
 
 def allowed_gpus(spec: Spec, catalog: Catalog) -> Iterator[str]:
@@ -105,7 +133,7 @@ def allowed_gpus(spec: Spec, catalog: Catalog) -> Iterator[str]:
             yield gpu.id
 
 
-def fits_on(resolved: Resolved, spec: Spec, catalog: Catalog, gpus: Iterable[str]) -> list[WorkloadEstimate]:
+def fits_on(resolved: Resolved, spec: Spec, catalog: Catalog, gpus: Iterable[str]) -> list[Placed]:
     """The workload on a default host of each GPU that can run it at all; speeds come in one call for each job."""
     placed: list[tuple[Host, InferRow | TrainRow]] = []
     for gpu in gpus:
@@ -115,7 +143,10 @@ def fits_on(resolved: Resolved, spec: Spec, catalog: Catalog, gpus: Iterable[str
         except ImpossibleError:
             continue
     speeds = speeds_of([row for _, row in placed])
-    return [document(resolved, spec, h, r, v, catalog) for (h, r), v in zip(placed, speeds, strict=True)]
+    return [
+        Placed(resolved=resolved, host=h, row=r, estimate=document(resolved, spec, h, r, v, catalog))
+        for (h, r), v in zip(placed, speeds, strict=True)
+    ]
 
 
 def speeds_of(rows: Sequence[InferRow | TrainRow]) -> list[InferSpeed | TrainSpeed]:
@@ -155,10 +186,11 @@ def pinned_host(workload: InferWorkload | TrainWorkload, catalog: Catalog) -> Ho
     return host or default_host(catalog, gpu.id, pin.gpus_per_replica)
 
 
-def on_host(resolved: Resolved, spec: Spec, host: Host, catalog: Catalog) -> WorkloadEstimate:
+def on_host(resolved: Resolved, spec: Spec, host: Host, catalog: Catalog) -> Placed:
     """The workload on one kind of host. Raises ImpossibleError where it cannot run there."""
     row = row_on(resolved, host, catalog)
-    return document(resolved, spec, host, row, speeds_of([row])[0], catalog)
+    estimate = document(resolved, spec, host, row, speeds_of([row])[0], catalog)
+    return Placed(resolved=resolved, host=host, row=row, estimate=estimate)
 
 
 def row_on(resolved: Resolved, host: Host, catalog: Catalog) -> InferRow | TrainRow:
@@ -181,7 +213,7 @@ def row_on(resolved: Resolved, host: Host, catalog: Catalog) -> InferRow | Train
             row = train_row(resolved.workload, job, hw, resolved.memory_headroom)
         else:
             assert isinstance(resolved.workload, InferWorkload)
-            row = infer_row(resolved.workload, job, hw)
+            row = infer_row(resolved.workload, job, hw, margin=resolved.memory_margin)
         if row.fits:
             break
     if row is None:
@@ -225,6 +257,7 @@ def document(
         replicas=replicas,
         warnings=(*resolved.warnings, *host.assumptions, *chosen, *versions, *warnings),
         target_tokens=target_tokens(workload),
+        confidence=resolved.confidence,
     )
     money = money_of(spec, price, row.hw, speed.shares, num_gpus, catalog)
     if isinstance(row, InferRow):
