@@ -47,7 +47,10 @@ def hf_config(keys: Mapping[str, Any]) -> PretrainedConfig:
     if kind not in CONFIG_MAPPING:
         raise ModelError(f"the installed transformers has no model_type {kind!r}")
     rest = {k: v for k, v in keys.items() if k not in ("model_type", "auto_map", "quantization_config")}
-    return AutoConfig.for_model(kind, **rest)
+    config = AutoConfig.for_model(kind, **rest)
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = getattr(config, "pad_token_id", None) or 0
+    return config
 
 
 def model_class(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -67,6 +70,23 @@ def model_class(config: PretrainedConfig) -> type[PreTrainedModel]:
             found: type[PreTrainedModel] | tuple[type[PreTrainedModel], ...] = mapping[type(config)]
             return found[0] if isinstance(found, tuple) else found
     raise ModelError(f"the installed transformers has no model class for {config.model_type!r}")
+
+
+def for_task(config: PretrainedConfig, *, trains: bool) -> PretrainedConfig:
+    """An encoder that names no class: bare where it embeds, with a classifier where it learns; others as they are."""
+    import copy
+
+    import transformers
+
+    masked, seq2seq = (
+        getattr(transformers, auto)._model_mapping for auto in ("AutoModelForMaskedLM", "AutoModelForSeq2SeqLM")
+    )
+    if config.architectures or type(config) not in masked or type(config) in seq2seq:
+        return config
+    auto = "AutoModelForSequenceClassification" if trains else "AutoModel"
+    own = copy.deepcopy(config)
+    own.architectures = [getattr(transformers, auto)._model_mapping[type(config)].__name__]
+    return own
 
 
 def build(

@@ -1,0 +1,136 @@
+"""One case, run on `meta` tensors from beginning to end."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from validation import models
+from validation.simulate import loops
+from validation.simulate.backend import like_cuda
+from validation.simulate.case import Adapters, Case
+from validation.simulate.kernels import CUBLAS_WORKSPACE, kernel_bytes
+from validation.simulate.peaks import Memory, memory_of
+from validation.simulate.tracker import Step, Tracker, resizes_followed
+
+STEPS = 2
+"""The second step is the first with optimizer state in place, and all later ones are like it."""
+DEVICE = "meta"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What came of one case."""
+
+    case: Case
+    memory: Memory
+    params: int
+    trained: int
+    kernels: Mapping[str, int]
+    """Attention kernels by how often they ran."""
+    num_ops: int
+    wall_s: float
+
+
+def run(case: Case, *, compute_capability: int = 8, layers: int | None = None) -> Run:
+    """Simulate the case; with `layers`, the model cut to so many.
+
+    Raises ModelError where the model cannot be built, DataDependentError where its shapes depend on values.
+    """
+    began = time.perf_counter()
+    with quiet():
+        model = model_of(case, DEVICE, layers=layers)
+        tracker = Tracker(DEVICE, kernels=kernel_bytes)
+        kernels = steps_of(model, case, tracker, compute_capability)
+    memory = memory_of(tracker.steps, vocab_size=getattr(model.config, "vocab_size", None), sequences=case.sequences)
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return Run(
+        case=case,
+        memory=memory,
+        params=sum(n for n, _ in sizes),
+        trained=sum(n for n, learns in sizes if learns),
+        kernels=kernels,
+        num_ops=tracker.num_ops,
+        wall_s=time.perf_counter() - began,
+    )
+
+
+def steps_of(model: Any, case: Case, tracker: Tracker, compute_capability: int) -> Counter[str]:
+    """Fill the tracker with the case's run; the attention kernels used."""
+    gc.collect()
+    register_model(model, tracker)
+    workspace = CUBLAS_WORKSPACE.get(compute_capability, 0)
+    if workspace:
+        tracker.reserve(workspace, "workspace")
+    watch = loops.Watch(begin=tracker.begin, holds=tracker.register)
+    with like_cuda() as used, tracker, resizes_followed(tracker):
+        if case.mode == "train":
+            loops.train(model, case, device=DEVICE, steps=STEPS, watch=watch)
+        else:
+            loops.infer(model, case, device=DEVICE, watch=watch)
+    return used
+
+
+def register_model(model: Any, tracker: Tracker) -> None:
+    """The weights as they lie there before anything runs, adapters apart."""
+    for name, p in model.named_parameters():
+        tracker.register(p, "adapters" if "lora_" in name else "weights")
+    for b in model.buffers():
+        tracker.register(b, "buffers")
+
+
+def model_of(case: Case, device: str, *, layers: int | None = None) -> Any:
+    """The case's model with its adapters."""
+    config = models.for_task(models.hf_config(case.keys), trains=case.mode == "train")
+    if layers is not None:
+        config = models.with_layers(config, layers)
+    dtype = getattr(torch, case.dtype)
+    with like_cuda():
+        model = models.build(config, dtype=dtype, device=device, attention=case.attention)
+    return model if case.adapters is None else adapted(model, case.adapters, device)
+
+
+def adapted(model: Any, adapters: Adapters, device: str) -> Any:
+    """The model frozen, with trainable adapters beside its linear layers (peft)."""
+    from peft import LoraConfig, get_peft_model
+
+    make: Callable[..., Any] = get_peft_model
+    targets = adapters.targets if isinstance(adapters.targets, str) else list(adapters.targets)
+    config = LoraConfig(
+        r=adapters.rank, lora_alpha=2 * adapters.rank, lora_dropout=adapters.dropout, target_modules=targets
+    )
+    with torch.device(device):
+        return make(model, config, autocast_adapter_dtype=adapters.dtype == "fp32")
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Without the libraries' remarks on odd configs and random weights."""
+    import warnings
+
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logging.set_verbosity(before)
+
+
+def log_of(case: Case, *, layers: int | None = None) -> list[Step]:
+    """The births and deaths of a run, for a closer look."""
+    with quiet():
+        model = model_of(case, DEVICE, layers=layers)
+        tracker = Tracker(DEVICE, kernels=kernel_bytes)
+        steps_of(model, case, tracker, 8)
+    return tracker.steps
