@@ -191,6 +191,8 @@ class Inputs(Document):
     assumptions: tuple[FactUsed, ...] = ()
     models: Mapping[str, Mapping[str, Any]] = {}
     """By workload: keys of a `config.json` to build its model from; none where no family here writes it."""
+    engine_options: Mapping[str, Mapping[str, ConfigValue]] = {}
+    """By workload: the engine's options, defaults of its profile included."""
 
 
 class Plan(Document):

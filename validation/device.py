@@ -1,0 +1,203 @@
+"""The device a trial runs on, in the child: memory by phase, time by its own clock, and a card made to look smaller.
+
+One class for each kind of device, same methods. On a GPU memory is what torch's allocator and the driver count; on a
+CPU there is no such counter, so figures of memory are left out and only the parameters themselves are summed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+BALLAST_STEP_BYTES = 2 * 2**20
+"""The allocator hands large blocks out in whole steps of this size."""
+
+
+class Cpu:
+    """No GPU: the same path, without counters of device memory."""
+
+    kind = "cpu"
+
+    def __init__(self) -> None:
+        self.phases: dict[str, dict[str, int]] = {}
+
+    def prepare(self, *, emulate_bytes: int | None) -> dict[str, Any]:
+        """Nothing to prepare: a CPU stands for no card."""
+        return {}
+
+    def synchronise(self) -> None:
+        """Work on a CPU is done when the call returns."""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A named part of the trial; a CPU has no counters to read."""
+        yield
+
+    def timed(self, work: Callable[[], Any]) -> float:
+        """Seconds that one call takes."""
+        begin = time.perf_counter()
+        work()
+        return time.perf_counter() - begin
+
+    def memory(self) -> dict[str, int]:
+        """No figures: peaks of the trial by rule."""
+        return {}
+
+    def held(self) -> int | None:
+        """Bytes held now, as the allocator counts; None where nothing counts."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """What the device calls itself."""
+        import platform
+
+        return {"device": "cpu", "processor": platform.processor() or platform.machine()}
+
+
+class Cuda(Cpu):
+    """One NVIDIA (or AMD) GPU through torch.cuda; with several visible, the fullest one decides."""
+
+    kind = "cuda"
+
+    def __init__(self, *, index: int = 0) -> None:
+        import torch
+
+        super().__init__()
+        self._cuda = torch.cuda
+        self._own = index
+        self._ballast: torch.Tensor | None = None
+        self._ballast_bytes = 0
+        torch.cuda.set_device(index)
+        torch.zeros(1, device="cuda")  # the context exists from here on
+
+    def prepare(self, *, emulate_bytes: int | None) -> dict[str, Any]:
+        """Make the card look as if it had `emulate_bytes` of usable memory, where asked; starts the counting.
+
+        A ballast takes what the smaller card does not have, so that free memory as the driver shows it is right, and
+        the allocator is capped besides. Raises ValueError where the card is smaller than that itself.
+        """
+        said: dict[str, Any] = {}
+        if emulate_bytes is not None:
+            _, total = self._cuda.mem_get_info(self._own)
+            surplus = (total - emulate_bytes) // BALLAST_STEP_BYTES * BALLAST_STEP_BYTES
+            if surplus < 0:
+                raise ValueError(f"the card has {total} bytes, fewer than the {emulate_bytes} it should look like")
+            if surplus:
+                import torch
+
+                self._ballast = torch.empty(surplus, dtype=torch.uint8, device=f"cuda:{self._own}")
+                self._ballast_bytes = int(self._cuda.memory_allocated(self._own))
+            self._cap(total)
+            said = {"usable_bytes": emulate_bytes, "ballast_bytes": self._ballast_bytes}
+        for gpu in range(self._cuda.device_count()):
+            self._cuda.reset_peak_memory_stats(gpu)
+        return said
+
+    def _cap(self, total: int) -> None:
+        """Let the allocator hold the ballast and what is free beside it, no more."""
+        free, _ = self._cuda.mem_get_info(self._own)
+        share = min(1.0, (self._cuda.memory_reserved(self._own) + free) / total)
+        self._cuda.set_per_process_memory_fraction(share, self._own)
+
+    def synchronise(self) -> None:
+        """Wait until every queued kernel is done."""
+        for gpu in range(self._cuda.device_count()):
+            self._cuda.synchronize(gpu)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Peaks of a named part of the trial; the highest of all parts is the trial's."""
+        for gpu in range(self._cuda.device_count()):
+            self._cuda.reset_peak_memory_stats(gpu)
+        try:
+            yield
+        finally:
+            self.synchronise()
+            seen = self._read()
+            known = self.phases.get(name, {})
+            self.phases[name] = {rule: max(value, known.get(rule, 0)) for rule, value in seen.items()}
+
+    def timed(self, work: Callable[[], Any]) -> float:
+        """Seconds that one call takes on the device, by its own events."""
+        import torch
+
+        event: Any = torch.cuda.Event
+        begin, end = event(enable_timing=True), event(enable_timing=True)
+        self.synchronise()
+        begin.record()
+        work()
+        end.record()
+        self.synchronise()
+        return float(begin.elapsed_time(end)) / 1e3
+
+    def _read(self) -> dict[str, int]:
+        """Peaks since the last reset on the fullest GPU, and what the driver says is taken there now."""
+        found: list[dict[str, int]] = []
+        for gpu in range(self._cuda.device_count()):
+            own = gpu == self._own
+            ballast = self._ballast_bytes if own else 0
+            free, total = self._cuda.mem_get_info(gpu)
+            found.append(
+                {
+                    "allocated": int(self._cuda.max_memory_allocated(gpu)) - ballast,
+                    "reserved": int(self._cuda.max_memory_reserved(gpu)) - ballast,
+                    "device": int(total - free) - ballast,
+                }
+            )
+        return {rule: max(seen[rule] for seen in found) for rule in found[0]}
+
+    def memory(self) -> dict[str, int]:
+        """The highest of all phases, by rule."""
+        rules = {rule for seen in self.phases.values() for rule in seen}
+        return {rule: max(seen.get(rule, 0) for seen in self.phases.values()) for rule in sorted(rules)}
+
+    def held(self) -> int | None:
+        """Bytes allocated now on the fullest GPU."""
+        gpus = range(self._cuda.device_count())
+        return max(int(self._cuda.memory_allocated(g)) - (self._ballast_bytes if g == self._own else 0) for g in gpus)
+
+    def facts(self) -> dict[str, Any]:
+        """What the device calls itself."""
+        import torch
+
+        traits = torch.cuda.get_device_properties(self._own)
+        return {
+            "device": traits.name,
+            "total_bytes": traits.total_memory,
+            "capability": f"{traits.major}.{traits.minor}",
+            "cuda": torch.version.cuda,
+            "visible": self._cuda.device_count(),
+        }
+
+
+def device_of(kind: str, *, index: int = 0) -> Cpu:
+    """The device of that kind. Raises ValueError for a kind not known, RuntimeError where torch sees no GPU."""
+    if kind == "cpu":
+        return Cpu()
+    if kind == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise RuntimeError("torch sees no GPU")
+        return Cuda(index=index)
+    raise ValueError(f"no device of kind {kind!r}")
+
+
+def repeated(device: Cpu, work: Callable[[], Any], *, times: int) -> list[float]:
+    """Seconds of each of several calls."""
+    return [device.timed(work) for _ in range(times)]
+
+
+def median_s(seconds: list[float]) -> float:
+    """The middle one: a stray pause of the machine does not count.
+
+    >>> median_s([1.0, 9.0, 2.0])
+    2.0
+    """
+    return statistics.median(seconds)

@@ -1,0 +1,268 @@
+"""Training with Transformers in the child: full, LoRA or QLoRA steps with the planned optimizer, and nothing else.
+
+Conventions, which the predictions share: identical steps on random tokens, the labels a tensor of their own; gradients
+set to None after each step; no clipping, no schedule; the peak is over the whole run, so in practice from step 2;
+a step's time is the median after two warm-up steps. Under torchrun the ranks shard as planned and the fullest counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from validation import ranks
+from validation.device import Cpu, median_s
+from validation.formats import TRAIN_DTYPES, UnsupportedError, dtype_of, needs, parts_of, quantised
+from validation.infer import attention_of
+from validation.models import build, hf_config
+from validation.optimizers import optimizer_of
+from validation.trial import Trial
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+WARM_STEPS = 2
+TIMED_STEPS = 5
+FEWEST_STEPS = 3
+LONG_STEP_S = 20.0
+"""A step longer than this is timed the fewest times: its own length averages noise out."""
+
+
+def check(trial: Trial) -> None:
+    """Refuse what this loop cannot replay. Raises UnsupportedError."""
+    for degree in ("tensor_parallel", "pipeline_parallel", "context_parallel", "expert_parallel"):
+        if trial.number(degree) > 1:
+            raise UnsupportedError(f"{degree} {trial.number(degree)} in training is not replayed; data parallel is")
+    if trial.text("precision") not in TRAIN_DTYPES:
+        raise UnsupportedError(f"training in {trial.text('precision')} is not replayed")
+    loss = str(trial.options.get("cross_entropy") or "standard")
+    if loss != "standard":
+        raise UnsupportedError(f"cross-entropy {loss!r} is not replayed; the library's standard one is")
+
+
+def replay(trial: Trial, device: Cpu, work: Path) -> dict[str, Any]:
+    """Run the trial and return `measured` by rule and further `details`."""
+    check(trial)
+    world = ranks.join(device.kind)
+    try:
+        return _replay(trial, device, world)
+    finally:
+        ranks.leave(world)
+
+
+def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
+    details: dict[str, Any] = {"attention": attention_of(trial.text("attention", "sdpa")), "ranks": world.size}
+    with device.phase("load"):
+        model = model_of(trial, device, details)
+        model.train()
+        model = ranks.sharded(model, trial, world, device)
+    step = Step(model, trial, device, world)
+    seconds = []
+    with device.phase("warm-up"):
+        for _ in range(WARM_STEPS):
+            seconds.append(device.timed(step.run))
+    begin = time.time()
+    count = FEWEST_STEPS if seconds[-1] > LONG_STEP_S else TIMED_STEPS
+    timed = [device.timed(step.run) for _ in range(count) if step.enter("steps", device)]
+    step.leave()
+    details |= {
+        "timed": [begin, time.time()],
+        "step_s": timed,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "loss": step.loss,
+    }
+    if step.loss != step.loss:
+        return {"state": "garbage", "detail": "the loss is not a number", "details": details}
+    step_s = world.highest(median_s(timed))
+    tokens = step.sequences * world.size * trial.number("sequence_tokens")
+    measured: dict[str, float | None] = {"step": step_s, "token_rate": tokens / step_s}
+    memory = {rule: int(world.highest(value)) for rule, value in device.memory().items()}
+    held = step.static if step.static is not None else step.state_bytes()
+    return {"state": "ok", "measured": measured | memory | {"static": int(world.highest(held))}, "details": details}
+
+
+def model_of(trial: Trial, device: Cpu, details: dict[str, Any]) -> nn.Module:
+    """The model, its adapters and its checkpointing, on the device."""
+    method, precision = trial.text("method", "full"), trial.text("precision", "bf16-mixed")
+    config: Any = hf_config(trial.model)
+    config.use_cache = False
+    dtype = dtype_of("bfloat16" if method != "full" else TRAIN_DTYPES[precision])
+    where = "cpu" if method == "qlora" else device.kind
+    model: Any = build(config, dtype=dtype, device=where, attention=details["attention"])
+    if method == "qlora":
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        model = quantised(model, trial.text("base_precision", "nf4"), device.kind)
+        if trial.options.get("kbit_upcast", True):
+            upcast_small_parts(model)
+    kind = trial.text("checkpointing", "none")
+    if kind != "none":
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=checkpoint_options(kind, trial))
+        if method != "full":
+            model.enable_input_require_grads()
+    if method != "full":
+        model = adapted(model, trial)
+    made: nn.Module = model
+    return made
+
+
+def upcast_small_parts(model: nn.Module) -> None:
+    """What `prepare_model_for_kbit_training` does: everything that is not quantised becomes 32-bit."""
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.dtype in (torch.float16, torch.bfloat16) and type(parameter).__name__ != "Params4bit":
+            parameter.data = parameter.data.to(torch.float32)
+
+
+def checkpoint_options(kind: str, trial: Trial) -> dict[str, Any]:
+    """How activations are recomputed: whole layers, or (selective) all but the products of matrices."""
+    reentrant = bool(trial.options.get("checkpoint_reentrant", False))
+    if kind == "full":
+        return {"use_reentrant": reentrant}
+    return {"use_reentrant": False, "context_fn": keeping_products}
+
+
+def keeping_products() -> Any:
+    """Keep what matrix products give and compute everything else again."""
+    import torch
+    from torch.utils import checkpoint
+
+    ops = torch.ops.aten
+    contexts: Any = checkpoint.create_selective_checkpoint_contexts
+    return contexts([ops.mm.default, ops.addmm.default, ops.bmm.default])
+
+
+def adapted(model: Any, trial: Trial) -> nn.Module:
+    """The model with LoRA adapters from peft."""
+    needs("peft", why="LoRA")
+    from peft import LoraConfig, get_peft_model
+
+    lora = dict(trial.config.get("lora") or {})
+    rank = int(lora.get("rank") or trial.number("lora_rank", 8))
+    targets = lora.get("target_modules") or "all-linear"
+    adapters = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=float(lora.get("dropout") or 0.0),
+        target_modules=targets if isinstance(targets, str) else list(targets),
+    )
+    full = str(lora.get("adapter_dtype") or "fp32") == "fp32"
+    made: nn.Module = get_peft_model(model, adapters, autocast_adapter_dtype=full)
+    return made
+
+
+class Step:
+    """One optimizer step, again and again."""
+
+    def __init__(self, model: Any, trial: Trial, device: Cpu, world: ranks.World) -> None:
+        import torch
+
+        self.model, self.device, self.world = model, device, world
+        self.accumulation = trial.number("accumulation")
+        self.micro = trial.number("micro_batch")
+        self.sequences = self.accumulation * self.micro
+        self.length = trial.number("sequence_tokens")
+        self.vocabulary = int(ranks.plain(model).config.get_text_config().vocab_size)
+        self.both = bool(ranks.plain(model).config.is_encoder_decoder)
+        precision = trial.text("precision", "bf16-mixed")
+        self.autocast = self._autocast(trial, precision)
+        kind = str(trial.options.get("optimizer_step") or "foreach")
+        self.loss, self.static = 0.0, None if device.held() is None else 0
+        offload = trial.share("optimizer_cpu")
+        if kind == "in-backward":
+            self.optimizers = list(self._in_backward(trial.text("optimizer", "adamw")))
+        else:
+            made = ranks.optimizer(model, trial, world, partial(optimizer_of, step=kind, offload_share=offload))
+            self.optimizers = [made]
+        self.stepping = kind != "in-backward"
+        self.scaler = torch.amp.GradScaler(device.kind) if precision == "fp16-mixed" and device.kind == "cuda" else None
+        self._phase = contextlib.ExitStack()
+        self._timing = False
+
+    def _autocast(self, trial: Trial, precision: str) -> Any:
+        import torch
+
+        mixed = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}.get(precision)
+        asked = str(trial.options.get("autocast") or "")
+        if mixed is None or asked == "none":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.kind, mixed if self.device.kind == "cuda" else torch.bfloat16)
+
+    def _in_backward(self, name: str) -> Iterator[torch.optim.Optimizer]:
+        """An optimizer for each parameter, stepped as soon as its gradient is whole, which is then dropped."""
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                own = optimizer_of(name, [parameter])
+                parameter.register_post_accumulate_grad_hook(partial(_step_and_drop, own))
+                yield own
+
+    def enter(self, name: str, device: Cpu) -> bool:
+        """Open the phase of the timed steps at its first step."""
+        if not self._timing:
+            self._timing = True
+            self._phase.enter_context(device.phase(name))
+        return True
+
+    def leave(self) -> None:
+        """Close the phase of the timed steps."""
+        self._phase.close()
+
+    def run(self) -> None:
+        """Accumulate gradients over micro-batches, step, drop gradients."""
+        total = 0.0
+        for index in range(self.accumulation):
+            with ranks.last_only(self.model, self.world, last=index == self.accumulation - 1):
+                total = self._micro_step() / self.accumulation
+        if self.stepping:
+            for optimizer in self.optimizers:
+                if self.scaler is None:
+                    optimizer.step()
+                else:
+                    self.scaler.step(optimizer)
+                    self.scaler.update()
+            held = self.device.held()
+            if held is not None and self.static is not None:
+                self.static = max(self.static, held)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+        self.loss = total
+
+    def _micro_step(self) -> float:
+        import torch
+
+        shape = (self.micro, self.length)
+        ids = torch.randint(0, self.vocabulary, shape, device=self.device.kind)
+        labels = ids.clone()
+        with self.autocast:
+            answer = {"decoder_input_ids": ids} if self.both else {}
+            loss = self.model(input_ids=ids, labels=labels, **answer).loss / self.accumulation
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        return float(loss.detach()) * self.accumulation
+
+    def state_bytes(self) -> int:
+        """Bytes of weights, gradients of what is trained, and optimizer state, where no allocator counts."""
+        seen: dict[int, int] = {}
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        tensors += [
+            v for o in self.optimizers for s in o.state.values() for v in s.values() if hasattr(v, "untyped_storage")
+        ]
+        for tensor in tensors:
+            for part in parts_of(ranks.local(tensor)):
+                seen[part.untyped_storage().data_ptr()] = part.untyped_storage().nbytes()
+        gradients = 0
+        if self.stepping:
+            trained = [ranks.local(p) for p in self.model.parameters() if p.requires_grad]
+            gradients = sum(p.numel() * p.element_size() for p in trained)
+        return sum(seen.values()) + gradients
+
+
+def _step_and_drop(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> None:
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,104 @@
+"""The child: replays one trial with torch and leaves its result as a JSON file.
+
+    python -m validation.worker TRIAL.json RESULT.json --device cuda|cpu
+
+What can go wrong inside the framework is told as a state (`oom`, `unsupported`, `error`); what ends the process is the
+supervisor's to judge. Under torchrun every rank runs this and the first one writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from validation.device import device_of
+from validation.formats import UnsupportedError
+from validation.models import ModelError
+from validation.trial import Trial, trial_of
+
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "torchao", "flash_attn", "vllm", "sglang")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part, by name."""
+    found = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def run(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
+    """Replay the trial on a device of that kind."""
+    from validation import infer, train
+
+    if not trial.model:
+        raise UnsupportedError("the plan holds no keys to build this model from: its family is not written as a config")
+    device = device_of(kind, index=int(os.environ.get("LOCAL_RANK", "0")))
+    emulated = device.prepare(emulate_bytes=trial.emulate_bytes)
+    replay = infer.replay if trial.mode == "infer" else train.replay
+    result = replay(trial, device, work)
+    result["phases"] = device.phases
+    result["device"] = device.facts()
+    if emulated:
+        result["emulated"] = emulated
+    return result
+
+
+def attempt(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
+    """The result of the trial, or what kept it from having one."""
+    import torch
+
+    try:
+        return run(trial, kind=kind, work=work)
+    except torch.OutOfMemoryError as err:
+        return {"state": "oom", "detail": first_line(err), "phases": {}}
+    except (UnsupportedError, ModelError) as err:
+        return {"state": "unsupported", "detail": str(err)}
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError) as err:
+        if "out of memory" in str(err).casefold() or "can't allocate memory" in str(err).casefold():
+            return {"state": "oom", "detail": first_line(err)}
+        traceback.print_exc()
+        return {"state": "error", "detail": f"{type(err).__name__}: {first_line(err)}"}
+
+
+def first_line(err: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(err).splitlines() or [type(err).__name__])[0][:500]
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Leave the result whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
+    part.replace(path)
+
+
+def main() -> None:
+    """Read the trial, run it, write the result."""
+    parser = argparse.ArgumentParser(
+        prog="python -m validation.worker", description="Replay one trial in this process."
+    )
+    parser.add_argument("trial", type=Path)
+    parser.add_argument("result", type=Path)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    asked = parser.parse_args()
+    trial = trial_of(json.loads(asked.trial.read_text(encoding="utf-8")))
+    result = attempt(trial, kind=asked.device, work=asked.result.parent) | {"versions": versions()}
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_result(asked.result, result)
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
