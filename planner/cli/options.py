@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Audience(StrEnum):
+    """Who a report is for."""
+
+    MANAGEMENT = "management"
+    PROCUREMENT = "procurement"
+    ENGINEERING = "engineering"
+    ALL = "all"
+
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="The workload file, YAML.")]
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json, or the folder that holds it.")]
@@ -13,6 +24,13 @@ OutFolder = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", he
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Formats = Annotated[
     str, typer.Option("--format", metavar="LIST", help="Reports to write, with commas: html,pdf,md,json,csv,xlsx.")
+]
+
+Readers = Annotated[
+    Audience, typer.Option("--for", help="Whose report: chooses the sections of HTML and PDF.", case_sensitive=False)
+]
+Templates = Annotated[
+    Path | None, typer.Option("--template", metavar="DIR", help="Folder with templates that replace the shipped ones.")
 ]
 
 DEFAULT_FORMATS = "html,pdf"

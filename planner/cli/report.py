@@ -7,13 +7,25 @@ from typing import Annotated
 import typer
 
 from planner.cli.console import answer
-from planner.cli.options import DEFAULT_FORMATS, Formats, OutFolder, PlanFile, plan_file, report_formats
+from planner.cli.options import (
+    DEFAULT_FORMATS,
+    Audience,
+    Formats,
+    OutFolder,
+    PlanFile,
+    Readers,
+    Templates,
+    plan_file,
+    report_formats,
+)
 
 
 def report(
     plan: PlanFile,
     out: OutFolder = None,
     formats: Formats = DEFAULT_FORMATS,
+    readers: Readers = Audience.ALL,
+    template: Templates = None,
     text: Annotated[bool, typer.Option("--text", help="Print the summary instead of writing files.")] = False,
 ) -> None:
     """Render the reports of a plan again.
@@ -30,5 +42,5 @@ def report(
     if text:
         answer(plan_summary(document))
         return
-    for path in write_reports(document, out or file.parent, wanted):
+    for path in write_reports(document, out or file.parent, wanted, templates=template, audience=readers):
         answer(str(path))

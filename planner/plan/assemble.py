@@ -153,6 +153,7 @@ def inputs_of(work: Work, picked: Sequence[Pick]) -> Inputs:
         assumptions=(*assumptions_used(chosen, work.facts), *rented_assumption(chosen, work.site)),
         models=model_configs(picked, work.catalog),
         engine_options={p.workload.name: dict(p.candidate.job.engine.options) for p in picked},
+        logo=work.loaded.logo,
     )
 
 

@@ -193,6 +193,8 @@ class Inputs(Document):
     """By workload: keys of a `config.json` to build its model from; none where no family here writes it."""
     engine_options: Mapping[str, Mapping[str, ConfigValue]] = {}
     """By workload: the engine's options, defaults of its profile included."""
+    logo: str = ""
+    """The image of `report.logo` as a `data:` address."""
 
 
 class Plan(Document):

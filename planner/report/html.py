@@ -1,7 +1,13 @@
-"""The report as one self-contained HTML file: no script, no network, nothing loaded from anywhere."""
+"""The report as one self-contained HTML file: no script, no network, nothing loaded from anywhere.
+
+A folder of one's own may replace any of the shipped templates and style sheets. Its templates run in Jinja's
+sandbox: they see the view and the style sheets, and neither Python's internals nor files outside the folder.
+"""
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -13,29 +19,58 @@ from planner.resources import data_folder
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+PAGE = "report.html.j2"
 STYLE_SHEETS = {"base": "report.css", "screen": "screen.css", "print": "print.css"}
 
 
 def render_html(view: ReportView, *, templates: Path | None = None) -> str:
-    """The whole report; `templates` is a folder with the files of the shipped `templates/`.
+    """The whole report; files in the folder `templates` replace the shipped ones of the same name.
 
-    Raises InputError when that folder lacks a file.
+    Raises InputError, with file and line, when a template of that folder is wrong.
     """
-    from jinja2 import TemplateNotFound
+    from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError
+    from jinja2.exceptions import SecurityError
 
-    folder = templates or data_folder("templates")
+    folders = _folders(templates)
     try:
-        return _environment(folder).get_template("report.html.j2").render(view=view, styles=_styles(folder))
+        return _environment(folders).get_template(PAGE).render(view=view, styles=_styles(folders))
+    except TemplateSyntaxError as err:
+        raise InputError(f"{err.filename or err.name}:{err.lineno}: {err.message}") from err
     except TemplateNotFound as err:
-        raise InputError(f"{folder}: template {err.name!r} is missing") from err
+        raise InputError(f"{folders[0]}: template {err.name!r} is missing") from err
+    except (UndefinedError, SecurityError, TypeError, ValueError, ArithmeticError, LookupError) as err:
+        if templates is None:
+            raise
+        raise InputError(f"{_place(err, folders[0])}: {err}") from err
 
 
-def _environment(folder: Path) -> Environment:
+def _folders(templates: Path | None) -> tuple[Path, ...]:
+    """Where templates are looked for, in order. Raises InputError for a folder that replaces nothing."""
+    shipped = data_folder("templates")
+    if templates is None:
+        return (shipped,)
+    if not templates.is_dir():
+        raise InputError(f"{templates}: there is no such folder of templates")
+    known = {p.relative_to(shipped) for p in shipped.rglob("*") if p.is_file()}
+    if not any((templates / name).is_file() for name in known):
+        names = ", ".join(sorted(str(n) for n in known))
+        raise InputError(f"{templates}: holds none of the templates it could replace: {names}")
+    return (templates, shipped)
+
+
+def _place(err: BaseException, folder: Path) -> str:
+    """The innermost line of a template of `folder` that an error passed through; the folder where there is none."""
+    frames = [f for f in traceback.extract_tb(err.__traceback__) if Path(f.filename).is_relative_to(folder)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(folder)
+
+
+def _environment(folders: Sequence[Path]) -> Environment:
     """Everything is escaped, and a name that the view lacks is an error."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return Environment(
-        loader=FileSystemLoader(folder),
+    return ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -44,15 +79,15 @@ def _environment(folder: Path) -> Environment:
     )
 
 
-def _styles(folder: Path) -> SimpleNamespace:
-    """The style sheets as markup: they are our own files and hold no text of the plan."""
+def _styles(folders: Sequence[Path]) -> SimpleNamespace:
+    """The style sheets as markup: they are files beside the templates and hold no text of the plan."""
     from markupsafe import Markup
 
     texts = {}
     for name, file_name in STYLE_SHEETS.items():
-        path = folder / file_name
-        if not path.is_file():
-            raise InputError(f"{path}: style sheet is missing")
+        path = next((f / file_name for f in folders if (f / file_name).is_file()), None)
+        if path is None:
+            raise InputError(f"{folders[0] / file_name}: style sheet is missing")
         text = path.read_text(encoding="utf-8")
         if "</" in text:
             raise InputError(f"{path}: a style sheet must not hold '</'")

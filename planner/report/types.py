@@ -307,6 +307,8 @@ class Masthead:
     language: str
     accent: str
     """`#rrggbb`, or empty for the house colour."""
+    logo: str
+    """A PNG or SVG as `data:` address, or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from planner.report.types import (
     Section,
     WorkloadView,
 )
-from planner.report.words import GLOSSARY, LOW_CONFIDENCE, SECTIONS
+from planner.report.words import AUDIENCES, GLOSSARY, LOW_CONFIDENCE, SECTIONS
 from planner.report.workloads import UNKNOWN, rejected_group, workload_view
 
 MOST_FACT_ROWS = 120
@@ -42,11 +42,13 @@ LONGEST_FACT = 220
 """Characters of one cell of the printed facts."""
 LONGEST_CELL = 4000
 """... and of the facts in assumptions.csv."""
+ALL_READERS = "all"
+_LOGO = re.compile(r"data:image/(png|svg\+xml);base64,[A-Za-z0-9+/]+={0,2}")
 _ACCENT = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-def view_of(plan: Plan) -> ReportView:
-    """Everything the reports of `plan` say, as text.
+def view_of(plan: Plan, audience: str = ALL_READERS) -> ReportView:
+    """Everything the reports of `plan` say, as text; `audience` is a key of `AUDIENCES` and chooses the sections.
 
     Raises InputError when `report.accent` of the spec is not a colour.
     """
@@ -65,7 +67,7 @@ def view_of(plan: Plan) -> ReportView:
         figures=key_figures(plan, workloads),
         asked=asked_of_reader(plan),
         confidence=confidence_notes(plan, workloads),
-        sections=_sections(plan, workloads, rejected),
+        sections=_sections(plan, workloads, rejected, AUDIENCES[audience]),
         bill=bill_view(plan, names),
         fleet=fleet_view(plan, names),
         fleet_more=_fleet_more(plan),
@@ -102,11 +104,14 @@ def masthead(plan: Plan) -> Masthead:
         author=shown(report.get("author", "")),
         language="en",
         accent=accent,
+        logo=plan.inputs.logo if _LOGO.fullmatch(plan.inputs.logo) else "",
     )
 
 
-def _sections(plan: Plan, workloads: Sequence[WorkloadView], rejected: Sequence[RejectedGroup]) -> tuple[Section, ...]:
-    """The table of contents: the sections that have something to say."""
+def _sections(
+    plan: Plan, workloads: Sequence[WorkloadView], rejected: Sequence[RejectedGroup], asked: Sequence[str]
+) -> tuple[Section, ...]:
+    """The table of contents: of the sections asked for, those that have something to say."""
     unplaceable = plan.infeasible is not None and bool(plan.infeasible.unplaceable)
     present = {
         "decision": True,
@@ -121,7 +126,8 @@ def _sections(plan: Plan, workloads: Sequence[WorkloadView], rejected: Sequence[
         "glossary": True,
     }
     inner = {"workloads": tuple(Section(id=w.id, title=w.name) for w in workloads)}
-    return tuple(Section(id=k, title=SECTIONS[k], inner=inner.get(k, ())) for k in SECTIONS if present[k])
+    wanted = [k for k in SECTIONS if present[k] and k in asked]
+    return tuple(Section(id=k, title=SECTIONS[k], inner=inner.get(k, ())) for k in wanted)
 
 
 def _fleet_more(plan: Plan) -> str:

@@ -162,6 +162,19 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+AUDIENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "all": tuple(SECTIONS),
+        "management": ("decision", "infeasible", "materials", "fleet", "proof", "glossary"),
+        "procurement": ("decision", "infeasible", "materials", "fleet", "assumptions", "reproduce", "glossary"),
+        "engineering": (
+            *("decision", "infeasible", "fleet", "workloads", "rejected", "proof"),
+            *("assumptions", "reproduce", "glossary"),
+        ),
+    }
+)
+"""The sections that each kind of reader gets."""
+
 GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Workload", "What was asked for: a model, how it is used, and the targets it has to meet."),
     ("Replica", "One complete copy of a workload's model, on one or more GPUs."),

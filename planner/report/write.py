@@ -15,7 +15,7 @@ from planner.report.markdown import render_markdown
 from planner.report.pdf import render_pdf
 from planner.report.tables import render_csv, render_xlsx, tables
 from planner.report.types import ReportView
-from planner.report.view import view_of
+from planner.report.view import ALL_READERS, view_of
 
 FORMATS = ("html", "pdf", "md", "json", "csv", "xlsx")
 HTML_NAME = "report.html"
@@ -43,13 +43,15 @@ class Pages:
     html: str
 
 
-def pages_of(plan: Plan, formats: Sequence[str], *, templates: Path | None = None) -> Pages:
+def pages_of(
+    plan: Plan, formats: Sequence[str], *, templates: Path | None = None, audience: str = ALL_READERS
+) -> Pages:
     """The report of a plan, not written yet.
 
     Raises InputError for a format that does not exist, or templates that lack a file.
     """
     check_formats(formats)
-    view = view_of(plan)
+    view = view_of(plan, audience)
     return Pages(view, render_html(view, templates=templates) if {"html", "pdf"} & set(formats) else "")
 
 
@@ -59,6 +61,7 @@ def write_reports(
     formats: Sequence[str],
     *,
     templates: Path | None = None,
+    audience: str = ALL_READERS,
     pdf_of: Callable[[str], bytes] = render_pdf,
 ) -> tuple[Path, ...]:
     """Write the reports asked for; returns their paths. `pdf_of` lays the HTML out.
@@ -66,7 +69,7 @@ def write_reports(
     Raises InputError for a format that does not exist or a folder that cannot be written, MissingPartError when the
     PDF's libraries are missing: every other format, and the HTML in any case, is then already written.
     """
-    return write_pages(pages_of(plan, formats, templates=templates), folder, formats, pdf_of=pdf_of)
+    return write_pages(pages_of(plan, formats, templates=templates, audience=audience), folder, formats, pdf_of=pdf_of)
 
 
 def write_pages(

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from planner.errors import InputError, near_matches
 from planner.spec.base import MAX_NAME_LENGTH
-from planner.spec.files import FileError, inside_folder, looks_like_path, read_config
+from planner.spec.files import FileError, looks_like_path, read_config
+from planner.spec.logo import read_logo
 from planner.spec.messages import MAX_SHOWN, Found, explain
 from planner.spec.rules import name_problems
 from planner.spec.types import UNNAMED, Spec, with_names
@@ -43,6 +44,8 @@ class LoadedSpec:
     root: Node = field(repr=False)
     unread_models: Mapping[str, str] = field(default_factory=dict)
     """Workloads whose config.json could not be read, each with the reason; empty unless asked to go on without."""
+    logo: str = field(default="", repr=False)
+    """The image of `report.logo` as a `data:` address."""
 
     def where(self, path: tuple[str | int, ...] = ()) -> str:
         """`file:line:column` of the value at a path such as ("workloads", "chat", "pin", "gpu").
@@ -154,6 +157,8 @@ def _load(
         found.append(Found((), False, "a spec is a mapping; it begins with a key such as `workloads:`"))
         raise InputError(*_messages(found, root, source))
     read, found, unread = _with_configs(data, folder, include_root)
+    logo, missing = _logo(data, folder, include_root)
+    found += missing
     if configs_must_exist:
         found += unread
     unexplained = 0
@@ -166,7 +171,18 @@ def _load(
     if found:
         raise InputError(*_messages(found, root, source, unexplained))
     names = {spec.workloads[int(f.path[1])].name: f.what for f in unread}
-    return LoadedSpec(spec, hashlib.sha256(raw).hexdigest(), source, folder, root, names)
+    return LoadedSpec(spec, hashlib.sha256(raw).hexdigest(), source, folder, root, names, logo)
+
+
+def _logo(data: dict[str, Any], folder: Path | None, include_root: Path | None) -> tuple[str, list[Found]]:
+    """The image that `report.logo` names, empty for none, and what is wrong with it."""
+    report = data.get("report")
+    if not isinstance(report, dict) or not isinstance(report.get("logo"), str):
+        return "", []
+    try:
+        return read_logo(report["logo"], folder, include_root), []
+    except FileError as err:
+        return "", [Found(("report", "logo"), False, str(err))]
 
 
 def _with_configs(
@@ -177,12 +193,6 @@ def _with_configs(
     """
     found: list[Found] = []
     unread: list[Found] = []
-    report = data.get("report")
-    if isinstance(report, dict) and isinstance(report.get("logo"), str):
-        try:
-            inside_folder(report["logo"], folder, include_root)
-        except FileError as err:
-            found.append(Found(("report", "logo"), False, str(err)))
     workloads = data.get("workloads")
     if not isinstance(workloads, list):
         return data, found, unread

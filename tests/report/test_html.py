@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-import jinja2
 import pytest
 
 from planner.errors import InputError
@@ -203,17 +202,75 @@ def test_templates_quote_every_attribute() -> None:
         assert not re.search(r"=\{\{", path.read_text(encoding="utf-8")), path
 
 
-def test_a_name_the_view_lacks_is_an_error(two_workloads: Plan, tmp_path: Path) -> None:
-    for name in ("report.css", "screen.css", "print.css"):
-        (tmp_path / name).write_text("", encoding="utf-8")
-    (tmp_path / "report.html.j2").write_text("{{ view.no_such_name }}", encoding="utf-8")
-    with pytest.raises(jinja2.UndefinedError):
-        render_html(view_of(two_workloads), templates=tmp_path)
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ view.no_such_name }}", r"report\.html\.j2:1: .*no_such_name"),
+        ("a\n{% if %}", r"report\.html\.j2:2: "),
+        ("{% include 'partials/none.html.j2' %}", "template 'partials/none.html.j2' is missing"),
+        ("{% include '../secret.j2' %}", "template '../secret.j2' is missing"),
+        ("{{ view.__class__.__mro__ }}", r"report\.html\.j2:1: access to attribute '__class__'"),
+        ("{{ styles.base.format.__globals__ }}", "is unsafe"),
+        ("{% for i in range(10 ** 9) %}{% endfor %}", "Range too big"),
+    ],
+)
+def test_what_a_template_of_ones_own_gets_wrong_is_said(
+    two_workloads: Plan, tmp_path: Path, template: str, message: str
+) -> None:
+    (tmp_path / "secret.j2").write_text("secret", encoding="utf-8")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "report.html.j2").write_text(template, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        render_html(view_of(two_workloads), templates=mine)
 
 
-def test_a_folder_without_templates_is_said(two_workloads: Plan, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"template 'report\.html\.j2' is missing"):
+def test_a_folder_of_ones_own_replaces_single_files(two_workloads: Plan, tmp_path: Path) -> None:
+    (tmp_path / "partials").mkdir()
+    (tmp_path / "partials" / "glossary.html.j2").write_text("<p>our words</p>", encoding="utf-8")
+    (tmp_path / "screen.css").write_text("h1 { color: green }", encoding="utf-8")
+    page = render_html(view_of(two_workloads), templates=tmp_path)
+    assert "<p>our words</p>" in page
+    assert "h1 { color: green }" in page
+    assert 'id="decision"' in page
+
+
+def test_a_folder_that_replaces_nothing_is_said(two_workloads: Plan, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds none of the templates.*report\.html\.j2"):
         render_html(view_of(two_workloads), templates=tmp_path)
-    (tmp_path / "report.html.j2").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match=r"report\.css: style sheet is missing"):
-        render_html(view_of(two_workloads), templates=tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        render_html(view_of(two_workloads), templates=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("audience", "has", "lacks"),
+    [
+        ("management", {"decision", "materials", "proof"}, {"workloads", "rejected", "assumptions"}),
+        ("procurement", {"decision", "materials", "assumptions"}, {"workloads", "rejected"}),
+        ("engineering", {"decision", "workloads", "rejected", "reproduce"}, {"materials"}),
+    ],
+)
+def test_each_audience_gets_its_sections_and_no_link_leads_nowhere(
+    two_workloads: Plan, audience: str, has: set[str], lacks: set[str]
+) -> None:
+    page = render_html(view_of(two_workloads, audience))
+    sections = set(re.findall(r'<section id="([^"]+)"', page))
+    assert has <= sections
+    assert not lacks & sections
+    ids = set(re.findall(r' id="([^"]+)"', page))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= ids
+
+
+def with_logo(plan: Plan, address: str) -> str:
+    return render_html(view_of(plan.model_copy(update={"inputs": plan.inputs.model_copy(update={"logo": address})})))
+
+
+def test_a_logo_is_shown_from_the_plan_itself(two_workloads: Plan) -> None:
+    assert '<img class="logo" src="data:image/png;base64,iVBORw0KGgo="' in with_logo(
+        two_workloads, "data:image/png;base64,iVBORw0KGgo="
+    )
+
+
+@pytest.mark.parametrize("address", ["https://x/y.png", "data:text/html;base64,AAAA", 'data:image/png;base64,"><b>'])
+def test_a_logo_that_is_no_embedded_image_is_left_out(two_workloads: Plan, address: str) -> None:
+    assert "<img" not in with_logo(two_workloads, address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -117,6 +118,34 @@ def test_a_logo_lies_in_the_folder_too(folder: Path) -> None:
     path.write_text("report: {logo: ../logo.svg}\nworkloads: [{model: gpt2, mode: infer, sequence: 8}]\n")
     with pytest.raises(InputError, match=r"1:16: report\.logo: '\.\./logo\.svg' leads outside"):
         load_spec(path)
+
+
+def with_logo(folder: Path, content: bytes) -> Path:
+    (folder / "logo").write_bytes(content)
+    path = folder / "spec.yaml"
+    path.write_text("report: {logo: logo}\nworkloads: [{model: gpt2, mode: infer, sequence: 8}]\n")
+    return path
+
+
+def test_a_logo_travels_with_the_spec(folder: Path) -> None:
+    image = b"\x89PNG\r\n\x1a\n0"
+    assert load_spec(with_logo(folder, image)).logo == f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    drawing = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    assert load_spec(with_logo(folder, drawing)).logo.startswith("data:image/svg+xml;base64,")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"GIF89a", "neither a PNG nor an SVG"),
+        (b"<html/>", "no SVG image: its first element is 'html'"),
+        (b"<!DOCTYPE svg [<!ENTITY a 'b'>]><svg xmlns='http://www.w3.org/2000/svg'/>", "must not declare"),
+        (b"\x89PNG\r\n\x1a\n" + b"0" * 300_000, "a logo has at most 262,144"),
+    ],
+)
+def test_a_logo_that_is_no_small_image_is_refused(folder: Path, content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_spec(with_logo(folder, content))
 
 
 @pytest.mark.parametrize(
