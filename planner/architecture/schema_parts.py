@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
-Activation = Literal["gelu", "quick_gelu", "gegelu", "relu", "relu2", "silu"]
+Activation = Literal["gelu", "gelu_new", "quick_gelu", "gegelu", "relu", "relu2", "silu"]
 NormKind = Literal["rmsnorm", "layernorm", "layernorm_nobias", "nonparametric"]
 LinearBias = Literal["none", "qkv", "qkvo", "qvo", "o"]
 

@@ -46,6 +46,7 @@ class RuntimeFacts(BaseModel):
     context_bytes: PerArch
     cublas_workspace_bytes: PerArch
     nccl_bytes: PerArch
+    transformer_engine_workspace_bytes: PerArch
 
 
 def load_runtime(path: Path) -> RuntimeFacts:

@@ -55,12 +55,19 @@ def base_format(
             raise ImpossibleError("base_precision is the frozen base of lora and qlora; method is full")
         return catalog.precision("bf16" if precision == "bf16" else "fp32")
     if isinstance(stated, str):
-        return adjusted(catalog.precision(stated), engine, model)
+        return with_head(adjusted(catalog.precision(stated), engine, model), engine)
     if workload.method == "qlora":
-        return adjusted(catalog.precision("nf4"), engine, model)
+        return with_head(adjusted(catalog.precision("nf4"), engine, model), engine)
     if precision == "fp32":
         return catalog.precision("fp32")
     return catalog.precision("fp16" if precision == "fp16-mixed" else "bf16")
+
+
+def with_head(fmt: PrecisionFormat, engine: Engine) -> PrecisionFormat:
+    """The format of a frozen base whose output head is quantised like every other linear, where the engine does so."""
+    if not engine.flag("quantised_head") or fmt.bits >= BITS["bf16"]:
+        return fmt
+    return fmt.model_copy(update={"unquantised_roles": tuple(r for r in fmt.unquantised_roles if r != "head")})
 
 
 TRAINING_PRECISIONS: tuple[str, ...] = get_args(TrainPrecision)
@@ -87,7 +94,7 @@ def train_jobs(
     levels: tuple[Checkpointing, ...] = ("none", "full") if checkpointing == "auto" else (checkpointing,)
     sharding = workload.effective_sharding
     shardings = SHARDED_ENGINES.get(engine.name, ALL_SHARDINGS) if sharding == "auto" else (sharding,)
-    lora = lora_job(workload, model)
+    lora = lora_job(workload, model, engine)
     for precision, base in bases.items():
         for level in levels:
             for shard in shardings:
@@ -116,7 +123,7 @@ def training_precision(precision: str) -> TrainPrecision:
     raise ImpossibleError(f"nothing trains in {precision}; training precisions: {', '.join(TRAINING_PRECISIONS)}")
 
 
-def lora_job(workload: TrainWorkload, model: Model) -> LoraJob | None:
+def lora_job(workload: TrainWorkload, model: Model, engine: Engine) -> LoraJob | None:
     """The adapters with module names turned into the inventory's. Raises UnknownNameError for a name it lacks."""
     if workload.method == "full" or workload.lora is None:
         return None
@@ -132,9 +139,10 @@ def lora_job(workload: TrainWorkload, model: Model) -> LoraJob | None:
             if not set(meant) & names:
                 raise UnknownNameError(f"LoRA target module of {model.id}", name, sorted(names))
             targets |= set(meant) & names
+    stated = workload.lora.dropout
     return LoraJob(
         rank=workload.lora.rank,
         targets=tuple(sorted(targets)),
         bits=BITS[workload.lora.adapter_dtype],
-        dropout=workload.lora.dropout,
+        dropout=(engine.optional_number("adapter_dropout") or 0.0) if stated is None else stated,
     )

@@ -150,8 +150,9 @@ class Lora(SpecModel):
         by_kind("all-linear, or a list of module names such as [q_proj, v_proj]"),
     ] = "all-linear"
     """Modules that get an adapter: `all-linear`, or a list such as `[q_proj, v_proj]`."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout in front of the adapters; above 0 its masks take memory."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout in front of the adapters; above 0 its masks take memory. Left out, the engine's own default (`plan
+    check --show-defaults`): 0.0, but 0.05 in LitGPT's scripts."""
     adapter_dtype: Annotated[AdapterDtype, BeforeValidator(fold_case)] = "fp32"
     """Number format of the adapters, whatever the base is stored in."""
 

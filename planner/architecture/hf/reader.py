@@ -11,8 +11,8 @@ from planner.errors import InputError, did_you_mean, near_matches
 
 ACTIVATIONS: Mapping[str, Activation] = {
     "gelu": "gelu",
-    "gelu_new": "gelu",
-    "gelu_fast": "gelu",
+    "gelu_new": "gelu_new",
+    "gelu_fast": "gelu_new",
     "gelu_python": "gelu",
     "gelu_pytorch_tanh": "gelu",
     "gegelu": "gegelu",

@@ -7,20 +7,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.estimate.derive.memory_host import train_host_steps
-from planner.estimate.derive.memory_shared import context, fragmentation, parameters, totals
+from planner.estimate.derive.memory_shared import parameters, totals
 from planner.estimate.derive.steps import bytes_text, exact, over, part, product, scalar, step, total
+from planner.estimate.derive.train_reserve import context_step, largest_step, reserve_step
 from planner.estimate.document import DerivationStep, MemoryDocument
-from planner.estimate.memory.device import SEGMENT_BYTES, STABLE_FRAGMENTATION, library_workspace_bytes
 from planner.estimate.memory.states import adapter_params, adapter_state_bytes
-from planner.estimate.memory.train import (
-    activations_of,
-    cast_bytes,
-    dequant_bytes,
+from planner.estimate.memory.train import stays_after_a_step
+from planner.estimate.memory.train_buffers import pipeline_buffer_bytes, standing_workspace_bytes
+from planner.estimate.memory.train_phases import Phase, phases_of
+from planner.estimate.memory.train_states import (
+    flat_gradient_bytes,
+    flat_gradients,
     full_state,
-    loss_bytes,
-    micro_batches,
     on_fullest_stage,
-    one_layer_bytes,
     shards,
     states_of,
     upcast_bytes,
@@ -35,83 +34,93 @@ def train_memory_steps(
     job: TrainJob, ways: TrainWays, hw: Hardware, memory: MemoryDocument
 ) -> Iterator[DerivationStep]:
     """Every part of the peak on the fullest GPU."""
-    parts = memory.per_gpu_bytes
     states = states_of(job, ways, np.minimum(ways.gpus, hw.node_gpus))
+    phases = phases_of(job, ways, states)
+    phase = max(phases, key=lambda p: scalar(p.total))
     yield parameters(job.model)
-    yield from state_steps(job, ways, memory)
+    yield from state_steps(job, ways, memory, phase)
     yield step(
         "memory.static_bytes",
-        "weights + adapters + optimizer + gradients after a step",
+        "weights + adapters + optimizer + gradients after a step, and workspaces where the engine's report counts them",
         total(
             (
                 ("weights", states.weights),
                 ("adapters", states.adapters),
                 ("optimizer", states.optimizer),
                 ("gradients", states.gradients),
+                ("workspaces", stays_after_a_step(job, ways, hw)),
             )
         ),
         bytes_text(memory.static_bytes),
         STATES,
     )
-    if parts["activations"]:
-        yield activations(job, ways, memory)
-    if parts["logits"]:
-        tokens = scalar(ways.micro_batch * job.sequence_tokens / ways.context_parallel)
-        each = parts["logits"] / (tokens * job.model.vocab_size)
-        yield part(
-            "logits",
-            "tokens of a micro-batch x vocabulary x bytes a logit held at once",
-            product(tokens, job.model.vocab_size, each),
-            parts["logits"],
-            f"{job.engine.options.get('cross_entropy', 'standard')} cross-entropy of {job.engine.name}: logits, their "
-            "32-bit copies and gradients, split over the vocabulary where the engine does",
-        )
+    if memory.per_gpu_bytes["activations"]:
+        yield activations(job, memory, phase)
+    if memory.per_gpu_bytes["logits"]:
+        yield logits(job, ways, memory)
+    standing = (
+        ("library workspaces", scalar(standing_workspace_bytes(job, hw))),
+        ("boundary tensors of the pipeline", scalar(pipeline_buffer_bytes(job, ways))),
+    )
     yield part(
         "workspace",
-        "cuBLAS workspace + 16-bit copy of the largest quantised matrix + sharding or gradient buckets",
-        total(
-            (
-                ("cuBLAS", library_workspace_bytes(hw)),
-                ("expanded matrix", dequant_bytes(job, ways)),
-                ("buckets", states.buckets),
-            )
-        ),
-        parts["workspace"],
+        "library workspaces + pipeline boundaries + sharding or gradient buckets + largest expanded matrix",
+        total((*standing, *labelled(phase, "workspace"))),
+        memory.per_gpu_bytes["workspace"],
         "catalogs/runtime.yaml; FSDP, DeepSpeed and DDP documentation",
     )
-    moving = [k for k in ("activations", "logits", "gradients") if parts[k]]
-    temporary = parts["optimizer"] - scalar(states.optimizer)
-    yield from fragmentation(memory, sum(parts[k] for k in moving) + temporary)
-    yield context(memory, hw, int(ways.gpus[0]))
+    yield reserve_step(job, hw, memory, phase)
+    yield context_step(job, ways, hw, memory)
     yield from totals(memory, hw)
     yield from train_host_steps(job, ways, hw, memory)
-    yield largest_step(job, ways, hw, memory)
+    yield largest_step(job, ways, hw, memory, phases)
 
 
-def largest_step(job: TrainJob, ways: TrainWays, hw: Hardware, memory: MemoryDocument) -> DerivationStep:
-    """The largest micro-batch: what stands whatever the batch is taken off, the rest divided by one sequence."""
-    parts = memory.per_gpu_bytes
-    states = states_of(job, ways, np.minimum(ways.gpus, hw.node_gpus))
-    first, last = (scalar(x) for x in activations_of(job, ways))
-    loss, micro, reserve = scalar(loss_bytes(job, ways)), scalar(ways.micro_batch), 1.0 + STABLE_FRAGMENTATION
-    standing = total((("weights", states.weights), ("adapters", states.adapters), ("optimizer", states.optimizer)))
-    kept = scalar(micro_batches(job, ways)) > 1 or bool(job.engine.flag("gradients_persist"))
-    during = scalar(cast_bytes(job, ways)) + (scalar(states.gradients) if kept else 0.0)
-    gradients = exact(scalar(states.gradients + states.step_temporary))
-    return step(
-        "memory.max_batch",
-        f"largest micro-batch: floor((room / {reserve:g} - weight copies and gradients) / bytes of a sequence), where "
-        f"room = usable x (1 - headroom) - states - workspace - context - one segment; 0 where the optimizer step "
-        f"({gradients} bytes) does not fit either",
-        f"max(0, floor((({memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)} - ({standing}) - "
-        f"{parts['workspace']:,} - {parts['context']:,} - {SEGMENT_BYTES:,}) / {reserve:g} - {exact(during)}) / "
-        f"({exact(max(first, last + loss))} / {exact(micro)})))",
-        exact(memory.max_batch),
-        "the forward pass and the loss, with the allocator's reserve",
+def labelled(phase: Phase, key: str) -> list[tuple[str, float]]:
+    """The phase's items of one part, by name."""
+    return [(item.label, scalar(item.amount)) for item in phase.items if item.part == key]
+
+
+def gradients(phase: Phase, whole: str, what: str, memory: MemoryDocument) -> Iterator[DerivationStep]:
+    """All gradients, or what stands of them in the phase that binds."""
+    held = memory.per_gpu_bytes["gradients"]
+    items = labelled(phase, "gradients")
+    yield part(
+        "gradients",
+        f"held in the binding phase ({phase.name}); all of them are {what} x bytes of a gradient / shards = {whole}",
+        total(items),
+        held,
+        STATES,
     )
 
 
-def state_steps(job: TrainJob, ways: TrainWays, memory: MemoryDocument) -> Iterator[DerivationStep]:
+def activations(job: TrainJob, memory: MemoryDocument, phase: Phase) -> DerivationStep:
+    """What the binding phase keeps for backward."""
+    return part(
+        "activations",
+        f"in the phase that binds ({phase.name}): tensors kept for backward + gradients inside a layer + weight copies",
+        total(labelled(phase, "activations")),
+        memory.per_gpu_bytes["activations"],
+        f"tensor inventory of the model classes, checkpointing {job.checkpointing}, attention {job.attention}; "
+        "Korthikanti et al. (arXiv 2205.05198)",
+    )
+
+
+def logits(job: TrainJob, ways: TrainWays, memory: MemoryDocument) -> DerivationStep:
+    """Logits and loss of one micro-batch."""
+    held = memory.per_gpu_bytes["logits"]
+    tokens = scalar(ways.micro_batch * job.sequence_tokens / ways.context_parallel)
+    return part(
+        "logits",
+        "tokens of a micro-batch x vocabulary x bytes a logit held at once",
+        product(tokens, job.model.vocab_size, held / (tokens * job.model.vocab_size)),
+        held,
+        f"{job.engine.options.get('cross_entropy', 'standard')} cross-entropy of {job.engine.name}: logits, their "
+        "32-bit copies and gradients, split over the vocabulary where the engine does",
+    )
+
+
+def state_steps(job: TrainJob, ways: TrainWays, memory: MemoryDocument, phase: Phase) -> Iterator[DerivationStep]:
     """Weights, gradients, optimizer and adapters: bytes per parameter x parameters / shards."""
     parts = memory.per_gpu_bytes
     n = scalar(shards(job, ways))
@@ -141,33 +150,15 @@ def state_steps(job: TrainJob, ways: TrainWays, memory: MemoryDocument) -> Itera
         text = over(product(params, per.weight), weight_shards)
         yield part("adapters", f"{what} x bytes / shards", text, parts["adapters"], STATES)
     if parts["gradients"]:
-        text = over(product(params, per.gradient, kept), gradient_shards)
-        yield part("gradients", f"{what} x bytes of a gradient / shards", text, parts["gradients"], STATES)
+        whole = over(product(params, per.gradient, kept), gradient_shards)
+        if flat_gradients(job):
+            whole = f"{whole} + {exact(flat_gradient_bytes(job, ways))} [frozen parameters of flat units]"
+        yield from gradients(phase, whole, what, memory)
     if parts["optimizer"]:
-        held = per.optimizer + (per.step_temporary if memory.phase == "optimizer" else 0.0)
         on_gpu = 1.0 if job.lora is not None else 1.0 - scalar(ways.optimizer_cpu)
-        text = over(product(params, held, on_gpu), n)
-        formula = f"{what} x bytes of its states ({per.optimizer:g}, and {held - per.optimizer:g} in the step) / shards"
+        text = over(product(params, per.optimizer, on_gpu), n)
+        extra = scalar(phase.part("optimizer"))
+        if extra:
+            text = f"{text} + {exact(extra)} [temporaries of the step]"
+        formula = f"{what} x bytes of its states ({per.optimizer:g}) / shards, and copies held inside the step"
         yield part("optimizer", formula, text, parts["optimizer"], STATES)
-
-
-def activations(job: TrainJob, ways: TrainWays, memory: MemoryDocument) -> DerivationStep:
-    """What the binding phase keeps for backward."""
-    first, last = activations_of(job, ways)
-    casts, layer = scalar(cast_bytes(job, ways)), scalar(one_layer_bytes(job, ways))
-    held = memory.per_gpu_bytes["activations"]
-    tokens = scalar(ways.micro_batch * job.sequence_tokens / ways.context_parallel)
-    if memory.phase == "backward":
-        saved, what = layer, "widest layer"
-    elif memory.per_gpu_bytes["logits"]:
-        saved, what = scalar(last), "all layers of the last stage"
-    else:
-        saved, what = scalar(first), "all layers of the first stage, micro-batches in flight"
-    return part(
-        "activations",
-        f"tokens of a micro-batch x bytes kept for backward by {what} + 16-bit copies of the weights (autocast)",
-        f"{product(tokens, saved / tokens)} + {exact(casts)}",
-        held,
-        f"tensor inventory of the model classes, checkpointing {job.checkpointing}, attention {job.attention}; "
-        "Korthikanti et al. (arXiv 2205.05198)",
-    )

@@ -1,35 +1,30 @@
 """Activations that forward keeps for backward: bytes per token and layer.
 
-The inventory of design notes on Hugging Face, Megatron and FSDP code: every tensor a backward formula needs
-is counted once. `inner` tensors are divided by tensor parallelism; `outer` ones (hidden-size tensors) only
-with sequence parallelism (Korthikanti et al., arXiv 2205.05198).
+The inventory of Hugging Face, LitGPT, Megatron and FSDP code: every tensor a backward formula needs is counted
+once, and checked by following every storage of the model classes run on meta tensors. `inner` tensors are divided
+by tensor parallelism; `outer` ones (hidden-size tensors) only with sequence parallelism (Korthikanti et al.,
+arXiv 2205.05198).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.architecture.types import Block
-from planner.estimate.memory.states import adapted
-from planner.estimate.types import LoraJob, TrainJob
-from planner.units import BITS_PER_BYTE
+from planner.architecture.types import Attention, Block
+from planner.estimate.memory.convention import FULL, HALF, Convention
+from planner.estimate.memory.saved_adapters import adapter_bytes
+from planner.estimate.types import LoraJob
 
-HALF = 2
-FULL = 4
 LSE_BYTES = 4
 """Log-sum-exp of every query head, 32-bit."""
 RSTD_BYTES = 4
 MASK_BYTES = 1
-INPUT_OF = {
-    "q_proj": "normed",
-    "k_proj": "normed",
-    "v_proj": "normed",
-    "o_proj": "context",
-    "gate_proj": "mlp_input",
-    "up_proj": "mlp_input",
-    "down_proj": "product",
-}
-"""Modules that read the same tensor."""
+PLAIN_TENSORS = {"relu": 1, "gelu_new": 5}
+"""Inner tensors a plain MLP keeps: relu its result alone; the tanh formula of `gelu_new`, written out in Python,
+five (its argument, half of it, the tanh, one plus it, the product). One kernel keeps its argument and its result."""
+KERNEL_TENSORS = 2
+AUTOCAST_GELU_NEW = 8
+"""Autocast takes the power and what follows in 32 bit: three 32-bit tensors and two 16-bit ones, in 16-bit units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,50 +44,11 @@ class Saved:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Convention:
-    """How the run computes, as far as saved tensors feel it; sizes are bytes a value."""
-
-    compute: int
-    """Bytes of a matrix-product operand."""
-    residual: int
-    """Bytes of the residual stream."""
-    casts_each_input: bool
-    """Autocast casts the input of every linear on its own: q, k and v keep three copies."""
-    fused_norm: bool
-    fused_mlp: bool
-    repeats_kv: bool
-    eager_attention: bool
-    trains_base: bool
-    keeps_inputs: bool
-    """Every linear keeps its input: trained ones for the weight's gradient, bitsandbytes ones in any case."""
-
-
-def convention(job: TrainJob) -> Convention:
-    """Read off the job and its engine."""
-    full = job.precision in ("fp32", "tf32")
-    shards_parameters = job.sharding == "zero3"
-    autocast = job.precision.endswith("-mixed") and job.engine.options.get("autocast") != "none"
-    wide_residual = autocast and not shards_parameters and job.method == "full"
-    upcast = job.method == "qlora" and job.engine.flag("kbit_upcast")
-    return Convention(
-        compute=FULL if full else HALF,
-        residual=FULL if full or wide_residual or upcast else HALF,
-        casts_each_input=(wide_residual or upcast) and not full,
-        fused_norm=job.engine.options.get("norm_kernel") == "fused" or job.engine.flag("compile"),
-        fused_mlp=job.engine.options.get("mlp_kernel") == "fused" or job.engine.flag("compile"),
-        repeats_kv=job.engine.flag("kv_repeat") and job.attention != "flash",
-        eager_attention=job.attention == "eager",
-        trains_base=job.method == "full",
-        keeps_inputs=job.method == "full" or not job.base.fused_dequant,
-    )
-
-
 def saved_of(block: Block, rules: Convention, lora: LoraJob | None) -> Saved:
     """Everything one layer of the block keeps."""
     total = norms(block, rules) + attention(block, rules) + mlp(block, rules) + experts(block, rules)
     total = total + recurrent(block, rules) + dropout(block)
-    return total if lora is None else total + adapters(block, lora)
+    return total if lora is None else total + inner(adapter_bytes(block, lora, rules))
 
 
 def outer(amount: float) -> Saved:
@@ -103,69 +59,112 @@ def inner(amount: float) -> Saved:
     return Saved(outer_per_token=0.0, inner_per_token=amount, scores_per_pair=0.0)
 
 
+def per_pair(amount: float) -> Saved:
+    return Saved(outer_per_token=0.0, inner_per_token=0.0, scores_per_pair=amount)
+
+
 def norms(block: Block, rules: Convention) -> Saved:
-    """RMSNorm in eager code keeps a 32-bit copy and the normed 16-bit tensor; a fused norm its input alone."""
+    """RMSNorm in eager code keeps a 32-bit copy and, for its weight, the normed tensor; a fused norm or LayerNorm its
+    input alone, which two norms of a parallel block share.
+    """
     h = block.hidden_size
     if block.norm == "rmsnorm" and not rules.fused_norm:
-        copy = FULL
-        normed = rules.residual if rules.trains_base else 0
-        per_norm = (copy + normed) * h + RSTD_BYTES
-    else:
-        per_norm = rules.residual * h + 2 * RSTD_BYTES
-    return outer(block.num_norms * per_norm)
+        normed = FULL if rules.wide_norm_product else rules.residual
+        return outer(block.num_norms * ((FULL + normed * rules.trains_base) * h + RSTD_BYTES))
+    inputs = 1 if block.parallel else block.num_norms
+    return outer(inputs * rules.residual * h + block.num_norms * 2 * RSTD_BYTES)
 
 
 def attention(block: Block, rules: Convention) -> Saved:
+    """Inputs of the projections, q, k, v, the output, and the scores or their log-sum-exp."""
     a = block.attention
     if a is None:
         return outer(0.0)
     c, h = rules.compute, block.hidden_size
     inputs = (3 if rules.casts_each_input else 1) * c * h if rules.keeps_inputs else 0
-    heads_kv = a.num_heads if rules.repeats_kv or a.kind == "latent" else a.num_kv_heads
-    tensors = c * (a.num_heads * a.head_dim + heads_kv * (a.head_dim + a.value_dim) + a.num_heads * a.value_dim)
+    tensors = float(heads_bytes(a, rules))
     if a.kind == "latent":
         inputs += c * ((a.kv_lora_rank or 0) + (a.q_lora_rank or 0) + (a.rope_dim or 0))
     if a.qk_norm != "none":
         normed = a.head_dim * (a.num_heads + a.num_kv_heads)
-        tensors += (FULL + HALF) * normed + RSTD_BYTES * (a.num_heads + a.num_kv_heads)
-    softmax = 0.0
-    if rules.eager_attention:
-        fused = rules.fused_mlp
-        kept = c if fused else FULL + (c if c == HALF else 0)
-        softmax = a.num_heads * (kept + (MASK_BYTES + c) * block.attention_dropout)
-    else:
-        tensors += LSE_BYTES * a.num_heads
-    return outer(inputs) + inner(tensors) + Saved(outer_per_token=0.0, inner_per_token=0.0, scores_per_pair=softmax)
+        kept = FULL + (FULL if rules.residual == FULL else HALF) * rules.trains_base
+        tensors += kept * normed + RSTD_BYTES * (a.num_heads + a.num_kv_heads)
+    if math_kernel(a, rules):
+        return outer(inputs) + inner(tensors) + per_pair(a.num_heads * FULL)
+    if not rules.eager_attention:
+        return outer(inputs) + inner(tensors + LSE_BYTES * a.num_heads)
+    return outer(inputs) + inner(tensors) + per_pair(a.num_heads * score_bytes(block, rules))
+
+
+def math_kernel(a: Attention, rules: Convention) -> bool:
+    """SDPA with grouped heads has no fused kernel in 32 bit: the composite one keeps the 32-bit softmax."""
+    grouped = a.kind != "latent" and a.num_kv_heads != a.num_heads
+    return rules.sdpa and rules.compute == FULL and grouped and not rules.repeats_kv
+
+
+def heads_bytes(a: Attention, rules: Convention) -> int:
+    """q, k, v and the output of the attention core."""
+    repeats = rules.repeats_kv or math_kernel(a, rules) or a.kind == "latent"
+    heads_kv = a.num_heads if repeats else a.num_kv_heads
+    core = a.num_heads * a.head_dim + heads_kv * (a.head_dim + a.value_dim) + a.num_heads * a.value_dim
+    if rules.whole_qkv and a.kind != "latent":
+        core += a.num_heads * a.head_dim + a.num_kv_heads * a.head_dim
+    return rules.compute * core
+
+
+def score_bytes(block: Block, rules: Convention) -> float:
+    """Of one score of one head in eager attention.
+
+    Models without attention dropout take the softmax in 32 bit and cast it (6 bytes in 16-bit runs); those with it
+    (GPT-2, BERT) in their own type, or 32 bit under autocast, and keep the mask and the dropped scores as well. A
+    fused softmax kernel keeps its 16-bit result alone.
+    """
+    c = rules.compute
+    if rules.fused_mlp:
+        return c + (MASK_BYTES + c) * block.attention_dropout
+    if block.attention_dropout:
+        return (FULL if rules.autocast else c) + MASK_BYTES + c
+    return FULL + (c if c == HALF else 0)
 
 
 def mlp(block: Block, rules: Convention) -> Saved:
-    """Gated: gate, its activation, up and their product (fused: without the activation); plain: two tensors."""
+    """Gated: gate, its activation, up and their product (fused: without the activation); plain: by its activation."""
     f = block.feed_forward
     if f is None:
         return outer(0.0)
     c = rules.compute
     copies = (2 if f.gated else 1) if rules.casts_each_input else 1
     inputs = copies * c * block.hidden_size if rules.keeps_inputs else 0
-    if block.parallel and not rules.casts_each_input:
+    if block.parallel and not rules.casts_each_input and block.num_norms < 2:
         inputs = 0
-    plain = 1 if f.activation == "relu" else 2
-    gated = 3 if rules.fused_mlp else 4
-    tensors = gated if f.gated else plain
-    if not rules.keeps_inputs:
+    tensors = (3 if rules.fused_mlp else 4) if f.gated else plain_tensors(f.activation, rules)
+    if not rules.keeps_inputs and f.activation != "relu":
         tensors -= 1
     return outer(inputs) + inner(tensors * c * f.intermediate_size)
 
 
+def plain_tensors(activation: str, rules: Convention) -> int:
+    """Inner tensors of a plain MLP, its output projection's input included."""
+    if activation == "gelu_new" and not rules.python_gelu:
+        return KERNEL_TENSORS
+    if activation == "gelu_new" and rules.autocast:
+        return AUTOCAST_GELU_NEW
+    return PLAIN_TENSORS.get(activation, KERNEL_TENSORS)
+
+
 def experts(block: Block, rules: Convention) -> Saved:
-    """Router probabilities, permuted inputs, inner tensors of top-k experts, and the shared expert's."""
+    """Router probabilities, the experts' outputs and permuted inputs (frozen: without these), inner tensors of top-k
+    experts, and the shared expert's.
+    """
     m = block.moe
     if m is None:
         return outer(0.0)
     c, h = rules.compute, block.hidden_size
-    tensors = (3 if rules.fused_mlp else 4) if m.gated else 2
-    routed = m.top_k * (2 * c * m.input_size + tensors * c * m.intermediate_size)
+    tensors = ((3 if rules.fused_mlp else 4) if m.gated else 2) - (not rules.keeps_inputs)
+    hidden = 2 if rules.keeps_inputs else 1
+    routed = m.top_k * (hidden * c * m.input_size + tensors * c * m.intermediate_size)
     shared = tensors * c * m.shared_intermediate_size
-    return outer(2 * FULL * m.num_experts + c * h) + inner(routed + shared)
+    return outer(2 * FULL * m.num_experts + c * h * rules.keeps_inputs) + inner(routed + shared)
 
 
 def recurrent(block: Block, rules: Convention) -> Saved:
@@ -179,28 +178,3 @@ def recurrent(block: Block, rules: Convention) -> Saved:
 def dropout(block: Block) -> Saved:
     """One-byte masks of the two residual dropouts."""
     return outer(2 * MASK_BYTES * block.hidden_size * block.dropout)
-
-
-def adapters(block: Block, lora: LoraJob) -> Saved:
-    """What LoRA branches keep: their input (a 32-bit cast each, or the 16-bit tensor once) and the rank-sized one.
-
-    Exact on fake tensors: 4m + 4r bytes a module of input width m in 32 bit, 2m once per distinct input and
-    2r in 16 bit; dropout adds the dropped copy and its mask. All-linear 32-bit adapters therefore keep more than
-    full fine-tuning does.
-    """
-    size = lora.bits / BITS_PER_BYTE
-    total = 0.0
-    shared_inputs: set[str] = set()
-    for tensor in adapted(block, lora):
-        m, copies = tensor.in_features, tensor.count
-        if lora.bits > 16:
-            kept = size * m
-        else:
-            source = INPUT_OF.get(tensor.name, tensor.name)
-            already = source == "context" or source in shared_inputs
-            kept = 0.0 if already else size * m
-            shared_inputs.add(source)
-        total += copies * (kept + size * lora.rank)
-        if lora.dropout > 0:
-            total += copies * (size * m + MASK_BYTES * m)
-    return inner(total)

@@ -27,6 +27,10 @@ STATES = {
 one momentum for hidden matrices; embeddings, head and norms stay with AdamW, which `state_bytes` adds."""
 ADAPTED_ROLES = LINEAR_ROLES - {"expert", "router", "head", "projector"}
 """What adapters sit on: routed experts are three-dimensional parameters, and the head is left out (PEFT)."""
+ADAM = frozenset({"adamw", "adam"})
+ONE_TENSOR_TEMPORARY = {"lion": 4.0, "adafactor": 8.0, "muon": 8.0}
+"""Bytes a value of the one tensor in hand: Lion's update in 32 bit, Adafactor's squared gradient and update, Muon's
+four 16-bit products."""
 EIGHT_BIT = frozenset({"adamw-8bit", "adamw-paged-8bit"})
 
 
@@ -40,6 +44,8 @@ class StateBytes:
     """Moments and, where the weights are 16-bit with 32-bit masters, the master copy."""
     step_temporary: float
     """Held only inside the optimizer step: the foreach implementation makes one parameter-sized copy."""
+    largest_temporary: float = 0.0
+    """The same of the largest tensor alone, where parameters are stepped one at a time."""
 
     @property
     def total(self) -> float:
@@ -72,13 +78,36 @@ def state_bytes(job: TrainJob, *, moments: float | None = None) -> StateBytes:
     count = STATES[job.optimizer] if moments is None else moments
     optimizer = count * (1 + BLOCKWISE_SCALE_BYTES if job.optimizer in EIGHT_BIT else per_moment)
     master = FULL_BYTES if keeps_masters(job) else 0
-    foreach = job.engine.options.get("optimizer_step") == "foreach" and job.optimizer == "adamw"
+    kind = str(job.engine.options.get("optimizer_step"))
+    temporaries = step_temporaries(job.optimizer, kind, per_moment)
     return StateBytes(
         weight=weight,
         gradient=gradient,
         optimizer=optimizer + master,
-        step_temporary=per_moment if foreach else 0.0,
+        step_temporary=temporaries[0],
+        largest_temporary=temporaries[1],
     )
+
+
+def step_temporaries(optimizer: str, kind: str, moment_bytes: int) -> tuple[float, float]:
+    """Bytes a parameter held inside the step: of all parameters at once, and of the largest tensor alone.
+
+    AdamW: `foreach` takes the root of all second moments at once, `forloop` two copies of one tensor (root, then the
+    quotient), `fused` none (torch/optim/adam.py). Lion and Adafactor step tensor by tensor with one or two 32-bit
+    updates; Muon orthogonalises one matrix at a time in 16 bit, five iterations with four products in hand.
+
+    >>> step_temporaries("adamw", "foreach", 4), step_temporaries("adamw", "forloop", 4), step_temporaries("sgd", "", 4)
+    ((4.0, 0.0), (0.0, 8.0), (0.0, 0.0))
+    """
+    if optimizer in ADAM:
+        return {"foreach": (float(moment_bytes), 0.0), "forloop": (0.0, 2.0 * moment_bytes)}.get(kind, (0.0, 0.0))
+    return 0.0, ONE_TENSOR_TEMPORARY.get(optimizer, 0.0)
+
+
+def largest_tensor_params(model: Model) -> int:
+    """Parameters of the largest tensor, embedding and head included."""
+    inside = [t.num_params for b in model.blocks for t in b.tensors]
+    return max([*inside, *(t.num_params for t in model.outer)], default=0)
 
 
 def adapter_state_bytes(lora: LoraJob) -> StateBytes:

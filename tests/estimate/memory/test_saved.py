@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from planner.estimate.memory.saved import convention, saved_of
+from planner.estimate.memory.convention import convention
+from planner.estimate.memory.saved import saved_of
 from planner.estimate.types import LoraJob
 from tests.estimate.jobs import catalog, engine, lora_job, train_job
 
@@ -13,7 +14,7 @@ ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "d
 
 
 def test_full_fine_tuning_of_an_eager_llama_block() -> None:
-    job = train_job(LLAMA_8B)
+    job = train_job(LLAMA_8B, engine=engine(kv_repeat=True))
     saved = saved_of(job.model.blocks[0], convention(job), None)
     assert saved.outer_per_token + saved.inner_per_token == 213_128
 
@@ -29,7 +30,7 @@ def test_full_fine_tuning_of_an_eager_llama_block() -> None:
 )
 def test_adapters_on_a_frozen_base(targets: tuple[str, ...], bits: float, kilobytes: float) -> None:
     lora = LoraJob(rank=16, targets=targets, bits=bits)
-    job = lora_job(LLAMA_8B, lora)
+    job = lora_job(LLAMA_8B, lora, engine=engine(kv_repeat=True))
     saved = saved_of(job.model.blocks[0], convention(job), lora)
     assert (saved.outer_per_token + saved.inner_per_token) / 1000 == pytest.approx(kilobytes, abs=0.06)
 
@@ -40,7 +41,8 @@ def test_eager_attention_keeps_six_bytes_a_score() -> None:
 
 
 def test_flash_attention_keeps_the_key_value_heads_unrepeated() -> None:
-    sdpa, flash = train_job(LLAMA_8B), train_job(LLAMA_8B, attention="flash")
+    repeats = engine(kv_repeat=True)
+    sdpa, flash = train_job(LLAMA_8B, engine=repeats), train_job(LLAMA_8B, engine=repeats, attention="flash")
     difference = (
         saved_of(sdpa.model.blocks[0], convention(sdpa), None).inner_per_token
         - saved_of(flash.model.blocks[0], convention(flash), None).inner_per_token

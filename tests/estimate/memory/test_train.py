@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planner.estimate.memory import train_memory, usable_bytes
 from planner.estimate.memory.states import adapter_params, state_bytes
 from planner.estimate.types import PARTS, LoraJob
-from planner.units import GIB
+from planner.units import GIB, MIB
 from tests.estimate.jobs import catalog, engine, hardware, lora_job, one, train_job, train_ways, whole
 
 PARAMS = 6_738_415_616
@@ -67,7 +67,8 @@ def test_zero_3_deals_all_states_over_the_data_parallel_ranks() -> None:
 def test_zero_1_keeps_weights_and_gradients_whole() -> None:
     job = train_job("llama-2-7b", sharding="zero1", precision="bf16-mixed", engine=engine("megatron"))
     memory = train_memory(job, train_ways(data_parallel=whole(8)), hardware())
-    assert memory.static_bytes[0] == pytest.approx((6 + 12 / 8) * PARAMS)
+    workspaces = 2 * 32 * MIB + 4 * MIB  # cuBLAS on two streams, Transformer Engine; Megatron's report counts them
+    assert memory.static_bytes[0] - workspaces == pytest.approx((6 + 12 / 8) * PARAMS)
 
 
 def test_optimizer_offload_moves_its_states_to_the_host() -> None:
@@ -84,7 +85,8 @@ def test_full_checkpointing_keeps_one_boundary_a_layer_until_the_loss() -> None:
     )
     memory = train_memory(job, train_ways(), hardware())
     assert memory.phase[0] == "loss"
-    assert memory.parts["activations"][0] == 8192 * 32 * 2 * 4096
+    final_norm_and_head = 8192 * 4096 * (4 + 2 + 2)  # 32-bit copy, normed tensor, the head's input
+    assert memory.parts["activations"][0] == 8192 * 32 * 2 * 4096 + final_norm_and_head
 
 
 def test_the_first_pipeline_stage_holds_a_micro_batch_for_every_stage() -> None:
@@ -92,7 +94,8 @@ def test_the_first_pipeline_stage_holds_a_micro_batch_for_every_stage() -> None:
         job = train_job("llama-2-7b", global_batch=64, engine=engine("megatron"), precision="bf16-mixed")
         return float(train_memory(job, train_ways(pipeline_parallel=whole(stages)), hardware()).parts["activations"][0])
 
-    assert activations(4) == pytest.approx(activations(1), rel=1e-9)
+    norm_and_head_of_the_last_stage = 2048 * 4096 * (2 + 2)
+    assert activations(4) + norm_and_head_of_the_last_stage == pytest.approx(activations(1), rel=1e-9)
 
 
 def test_parts_add_up_to_what_the_driver_shows() -> None:

@@ -1,0 +1,86 @@
+"""Reserve, context and largest micro-batch of training, step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.catalog.runtime import runtime_facts
+from planner.estimate.derive.steps import exact, part, scalar, step, total
+from planner.estimate.document import DerivationStep, MemoryDocument
+from planner.estimate.memory.device import SEGMENT_BYTES
+from planner.estimate.memory.train import MOST_MICRO_BATCH, room_for_phases
+from planner.estimate.memory.train_phases import Phase
+from planner.estimate.memory.train_reserve import STABLE_SHARE
+from planner.estimate.memory.train_states import states_of
+from planner.estimate.types import Hardware, TrainJob, TrainWays
+
+LOGS = "reserved over peak allocated in public logs: 1.02 to 1.10; 20 MiB segments (torch CUDACachingAllocator)"
+
+
+def reserve_step(job: TrainJob, hw: Hardware, memory: MemoryDocument, phase: Phase) -> DerivationStep:
+    """Reserved above allocated."""
+    parts = memory.per_gpu_bytes
+    moving = scalar(phase.total) - scalar(phase.part("workspace"))
+    stable = STABLE_SHARE * moving + SEGMENT_BYTES
+    share = job.engine.optional_number("length_variation_reserve") or 0.0
+    room = memory.usable_bytes * (1.0 - job.memory_headroom) - parts["context"] - memory.allocated_peak_bytes
+    wanted = share * (moving + parts["logits"])
+    if min(wanted, room) <= stable:
+        formula = "share of what comes and goes at the peak + one part-filled segment"
+        numbers = f"{STABLE_SHARE:g} x {exact(moving)} + {exact(SEGMENT_BYTES)}"
+    elif wanted <= room:
+        formula = "lengths vary: share of what comes and goes, logits twice, in cached blocks too small for longer ones"
+        numbers = f"{share:g} x ({exact(moving)} + {exact(parts['logits'])})"
+    else:
+        formula = "lengths vary: cached blocks fill what is free until the allocator gives them back"
+        numbers = (
+            f"{memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)} - {parts['context']:,} - "
+            f"{memory.allocated_peak_bytes:,}"
+        )
+    return part("fragmentation", formula, numbers, parts["fragmentation"], LOGS)
+
+
+def context_step(job: TrainJob, ways: TrainWays, hw: Hardware, memory: MemoryDocument) -> DerivationStep:
+    """CUDA context and NCCL, or the larger context that the engine's profile states."""
+    facts, arch = runtime_facts(), str(hw.arch.reshape(-1)[0])
+    nccl = facts.nccl_bytes.of(arch) if scalar(ways.gpus) > 1 else 0
+    terms = [("context", float(facts.context_bytes.of(arch))), ("NCCL", float(nccl))]
+    stated = job.engine.optional_number("cuda_context_bytes") or 0.0
+    if stated > sum(amount for _, amount in terms):
+        terms = [("context of the engine's time", stated)]
+    return part(
+        "context",
+        "CUDA context + NCCL buffers (several GPUs)",
+        total(terms),
+        memory.per_gpu_bytes["context"],
+        f"{facts.context_bytes.source}, {facts.context_bytes.as_of}",
+    )
+
+
+def largest_step(
+    job: TrainJob, ways: TrainWays, hw: Hardware, memory: MemoryDocument, phases: tuple[Phase, ...]
+) -> DerivationStep:
+    """The largest micro-batch: the phase that leaves least room, its fixed bytes taken off."""
+    states = states_of(job, ways, np.minimum(ways.gpus, hw.node_gpus))
+    room, reserve = scalar(room_for_phases(job, ways, hw, states)), 1.0 + STABLE_SHARE
+    micro = scalar(ways.micro_batch)
+
+    def most(phase: Phase) -> float:
+        fixed, each = scalar(phase.fixed_total), scalar(phase.scaling_total) / micro
+        if each > 0:
+            return (room / reserve - fixed) / max(each, 1.0)
+        return -1.0 if fixed * reserve > room else float(MOST_MICRO_BATCH)
+
+    tightest = min(phases, key=most)
+    fixed, each = scalar(tightest.fixed_total), scalar(tightest.scaling_total) / micro
+    numbers = f"max(0, floor(({exact(room)} / {reserve:g} - {exact(fixed)}) / {exact(max(each, 1.0))}))"
+    if each <= 0:
+        numbers = f"{memory.max_batch} [{tightest.name} needs {exact(fixed)} bytes whatever the batch]"
+    return step(
+        "memory.max_batch",
+        f"largest micro-batch: floor((room / {reserve:g} - fixed bytes) / bytes of a sequence) of the tightest phase "
+        f"({tightest.name}), where room = usable x (1 - headroom) - states - workspaces - context - one segment",
+        numbers,
+        exact(memory.max_batch),
+        "every phase of the step, with the allocator's reserve",
+    )

@@ -1,0 +1,73 @@
+"""How a training run computes, as far as the tensors it keeps feel it: read off the job and its engine profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.estimate.types import TrainJob
+from planner.units import BITS_PER_BYTE
+
+HALF = 2
+FULL = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convention:
+    """Sizes are bytes a value."""
+
+    compute: int
+    """Bytes of a matrix-product operand."""
+    residual: int
+    """Bytes of the residual stream."""
+    autocast: bool
+    """Forward runs under autocast: softmax and norms in 32 bit, operands cast to 16."""
+    casts_each_input: bool
+    """Autocast casts the input of every linear on its own: q, k and v keep three copies."""
+    fused_norm: bool
+    fused_mlp: bool
+    python_gelu: bool
+    """`gelu_new` is written out in Python (Hugging Face), not one kernel."""
+    wide_norm_product: bool
+    """An eager RMSNorm multiplies its weight in 32 bit (LitGPT) and keeps that operand, not a 16-bit one."""
+    whole_qkv: bool
+    """q, k and v are views of one projection: v keeps the whole of it alive beside the rotated copies of q and k."""
+    scatters_adapters: bool
+    """Adapter outputs of the fused projection are scattered into it by an index copy, which keeps its source."""
+    repeats_kv: bool
+    eager_attention: bool
+    sdpa: bool
+    trains_base: bool
+    keeps_inputs: bool
+    """Every linear keeps its input: trained ones for the weight's gradient, bitsandbytes ones in any case."""
+
+
+def autocasts(job: TrainJob) -> bool:
+    """Forward runs under torch autocast."""
+    return job.precision.endswith("-mixed") and job.engine.options.get("autocast") != "none"
+
+
+def convention(job: TrainJob) -> Convention:
+    """Read off the job and its engine."""
+    full = job.precision in ("fp32", "tf32")
+    autocast = autocasts(job)
+    wide_base = job.method == "full" or job.base.bits >= FULL * BITS_PER_BYTE
+    wide_residual = autocast and job.sharding != "zero3" and wide_base
+    upcast = job.method == "qlora" and job.engine.flag("kbit_upcast")
+    fused = job.engine.flag("compile")
+    return Convention(
+        compute=FULL if full else HALF,
+        residual=FULL if full or wide_residual or upcast else HALF,
+        autocast=autocast,
+        casts_each_input=(wide_residual or upcast) and not full,
+        fused_norm=job.engine.options.get("norm_kernel") == "fused" or fused,
+        fused_mlp=job.engine.options.get("mlp_kernel") == "fused" or fused,
+        python_gelu=job.engine.flag("python_gelu") and not fused,
+        wide_norm_product=job.engine.flag("wide_norm_product"),
+        whole_qkv=job.engine.flag("fused_qkv"),
+        scatters_adapters=job.engine.flag("adapter_scatter"),
+        repeats_kv=(job.engine.flag("kv_repeat") and job.attention != "flash") or job.attention == "eager",
+        eager_attention=job.attention == "eager",
+        sdpa=job.attention == "sdpa",
+        trains_base=job.method == "full",
+        keeps_inputs=job.method == "full" or not job.base.fused_dequant,
+    )

@@ -1,0 +1,54 @@
+"""What LoRA branches keep for backward: their input, in their own type, and the rank-sized tensor."""
+
+from __future__ import annotations
+
+from planner.architecture.types import Block, Tensor
+from planner.estimate.memory.convention import HALF, Convention
+from planner.estimate.memory.states import adapted
+from planner.estimate.types import LoraJob
+from planner.units import BITS_PER_BYTE
+
+MASK_BYTES = 1
+INPUT_OF = {
+    "q_proj": "normed",
+    "k_proj": "normed",
+    "v_proj": "normed",
+    "o_proj": "context",
+    "gate_proj": "mlp_input",
+    "up_proj": "mlp_input",
+    "down_proj": "product",
+}
+"""Modules that read the same tensor."""
+ALREADY_KEPT = frozenset({"context"})
+"""The attention output is kept by the attention core."""
+
+
+def adapter_bytes(block: Block, lora: LoraJob, rules: Convention) -> float:
+    """Per token of one layer.
+
+    32-bit adapters on a 16-bit base cast their input module by module: 4m bytes for an input of width m, or 2m where
+    autocast casts it back. 16-bit ones keep each distinct input once. Dropout replaces the input by a dropped copy
+    and its mask, module by module; one fused q, k, v projection has one branch input for all three.
+    """
+    size = lora.bits / BITS_PER_BYTE
+    casts = size > rules.compute
+    operand = HALF if casts and rules.autocast else size
+    total, seen = 0.0, set[str]()
+    for tensor in adapted(block, lora):
+        source = INPUT_OF.get(tensor.name, tensor.name)
+        first = source not in seen
+        seen.add(source)
+        apart = first if rules.whole_qkv else True
+        if lora.dropout > 0:
+            kept = (operand + MASK_BYTES) * tensor.in_features * apart
+        elif casts:
+            kept = operand * tensor.in_features * apart
+        else:
+            kept = operand * tensor.in_features * (first and source not in ALREADY_KEPT and not rules.keeps_inputs)
+        total += tensor.count * (kept + operand * lora.rank + scattered(tensor, source, rules))
+    return total
+
+
+def scattered(tensor: Tensor, source: str, rules: Convention) -> float:
+    """The adapter's output that an index copy into the fused projection keeps."""
+    return rules.compute * tensor.out_features if rules.scatters_adapters and source == "normed" else 0.0

@@ -1,0 +1,137 @@
+"""States of one training run on its fullest GPU: weights, gradients, optimizer, adapters and what the host holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.estimate.memory.states import (
+    StateBytes,
+    adapter_params,
+    adapter_state_bytes,
+    largest_tensor_params,
+    state_bytes,
+)
+from planner.estimate.memory.weights import Split, parameter_split, stage_share, weight_split
+from planner.estimate.types import Floats, Ints, TrainJob, TrainWays
+
+HALF_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class States:
+    """Bytes on one GPU of the fullest stage."""
+
+    weights: Floats
+    gradients: Floats
+    optimizer: Floats
+    adapters: Floats
+    step_temporary: Floats
+    host: Floats
+
+
+def micro_batches(job: TrainJob, ways: TrainWays) -> Floats:
+    """Forward passes of one data-parallel rank in one optimizer step."""
+    return np.maximum(1.0, job.global_batch / (ways.data_parallel * ways.micro_batch))
+
+
+def shards(job: TrainJob, ways: TrainWays) -> Floats:
+    """Ranks that sharding deals states over: data and context parallel, never tensor or pipeline."""
+    result: Floats = (ways.data_parallel * ways.context_parallel).astype(np.float64)
+    return result if job.sharding != "none" else np.ones(1)
+
+
+def on_fullest_stage(split: Split, ways: TrainWays, num_layers: int) -> Floats:
+    pp, tp = ways.pipeline_parallel, ways.tensor_parallel
+    return split.fullest_stage(tp, np.maximum(ways.expert_parallel, tp), stage_share(num_layers, pp), pp == 1)
+
+
+def states_of(job: TrainJob, ways: TrainWays, node_gpus: Ints) -> States:
+    """Weights, gradients, optimizer, adapters and sharding buffers on one GPU; `node_gpus` of the run share a host."""
+    n = shards(job, ways)
+    layers = job.model.num_layers
+    params = on_fullest_stage(parameter_split(job.model), ways, layers)
+    if job.method != "full":
+        return adapter_states(job, ways, n, node_gpus)
+    per = full_state(job)
+    weight_shards = n if job.sharding == "zero3" else np.ones(1)
+    gradient_shards = n if job.sharding in ("zero2", "zero3") else np.ones(1)
+    optimizer = params * per.optimizer / n
+    weights = params * per.weight / weight_shards
+    return States(
+        weights=weights * (1 - ways.params_cpu),
+        gradients=params * per.gradient / gradient_shards * (1 - ways.optimizer_cpu * (gradient_shards > 1)),
+        optimizer=optimizer * (1 - ways.optimizer_cpu),
+        adapters=np.zeros(1),
+        step_temporary=step_temporary(job, per, params / n) * (1 - ways.optimizer_cpu),
+        host=(optimizer * ways.optimizer_cpu + weights * ways.params_cpu) * node_gpus,
+    )
+
+
+def step_temporary(job: TrainJob, per: StateBytes, params: Floats) -> Floats:
+    """Held inside the optimizer step alone: copies of every parameter (foreach) or of the largest one at a time."""
+    largest = per.largest_temporary * largest_tensor_params(job.model)
+    result: Floats = params * per.step_temporary + np.minimum(largest, params * per.largest_temporary)
+    return result
+
+
+def flat_gradients(job: TrainJob) -> bool:
+    """FSDP1 flattens each unit's parameters: a gradient of the flat tensor covers the frozen ones in it as well."""
+    return job.sharding == "zero3" and job.engine.flag("flat_parameters")
+
+
+def flat_gradient_bytes(job: TrainJob, ways: TrainWays) -> Floats:
+    """Of the flat parameters of a frozen base: unsharded while micro-batches accumulate without synchronising.
+
+    `no_sync` keeps the gradient of every unit whole on every rank until the last micro-batch (torch FSDP docs).
+    """
+    base = on_fullest_stage(weight_split(job.model, job.base), ways, job.model.num_layers)
+    whole = job.engine.flag("unsharded_accumulation")
+    result: Floats = base if whole else base / shards(job, ways)
+    return result
+
+
+def full_state(job: TrainJob) -> StateBytes:
+    """Muon keeps one momentum for hidden matrices and AdamW's two for the rest."""
+    if job.optimizer != "muon":
+        return state_bytes(job)
+    split = parameter_split(job.model)
+    outside = (split.embedding + split.head + split.outer) / split.total
+    return state_bytes(job, moments=1.0 + outside)
+
+
+def adapter_states(job: TrainJob, ways: TrainWays, n: Floats, node_gpus: Ints) -> States:
+    """LoRA and QLoRA: a frozen base and adapters with all the states."""
+    assert job.lora is not None
+    base = on_fullest_stage(weight_split(job.model, job.base), ways, job.model.num_layers)
+    base = base + upcast_bytes(job) / ways.pipeline_parallel
+    adapters = adapter_params(job.model, job.lora) / (ways.tensor_parallel * ways.pipeline_parallel)
+    per = adapter_state_bytes(job.lora)
+    weight_shards = n if job.sharding == "zero3" else np.ones(1)
+    base = base / weight_shards
+    gradients = adapters * per.gradient / weight_shards
+    if flat_gradients(job):
+        gradients = gradients + flat_gradient_bytes(job, ways)
+    return States(
+        weights=base * (1 - ways.params_cpu),
+        gradients=gradients,
+        optimizer=adapters * per.optimizer / n,
+        adapters=adapters * per.weight / weight_shards,
+        step_temporary=adapters * per.step_temporary / n,
+        host=base * ways.params_cpu * node_gpus,
+    )
+
+
+def upcast_bytes(job: TrainJob) -> float:
+    """PEFT's prepare_model_for_kbit_training casts every remaining 16-bit parameter to 32 bit."""
+    if job.method != "qlora" or not job.engine.flag("kbit_upcast"):
+        return 0.0
+    left = sum(t.num_params for t in job.model.outer)
+    left += sum(
+        b.num_weight_copies * t.num_params
+        for b in job.model.blocks
+        for t in b.tensors
+        if t.in_features == 1 or t.role in job.base.unquantised_roles
+    )
+    return float(left * HALF_BYTES)
