@@ -10,33 +10,32 @@ from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.device import SEGMENT_BYTES
 from planner.estimate.memory.train import MOST_MICRO_BATCH, room_for_phases
 from planner.estimate.memory.train_phases import Phase
-from planner.estimate.memory.train_reserve import STABLE_SHARE
+from planner.estimate.memory.train_reserve import STABLE_SHARE, left_over_bytes
 from planner.estimate.memory.train_states import states_of
 from planner.estimate.types import Hardware, TrainJob, TrainWays
 
 LOGS = "reserved over peak allocated in public logs: 1.02 to 1.10; 20 MiB segments (torch CUDACachingAllocator)"
 
 
-def reserve_step(job: TrainJob, hw: Hardware, memory: MemoryDocument, phase: Phase) -> DerivationStep:
+def reserve_step(job: TrainJob, memory: MemoryDocument, phase: Phase, phases: tuple[Phase, ...]) -> DerivationStep:
     """Reserved above allocated."""
     parts = memory.per_gpu_bytes
     moving = scalar(phase.total) - scalar(phase.part("workspace"))
-    stable = STABLE_SHARE * moving + SEGMENT_BYTES
-    share = job.engine.optional_number("length_variation_reserve") or 0.0
+    stable = f"{STABLE_SHARE:g} x {exact(moving)} + {exact(SEGMENT_BYTES)}"
+    left_over = scalar(left_over_bytes(job, phases))
     room = memory.usable_bytes * (1.0 - job.memory_headroom) - parts["context"] - memory.allocated_peak_bytes
-    wanted = share * (moving + parts["logits"])
-    if min(wanted, room) <= stable:
-        formula = "share of what comes and goes at the peak + one part-filled segment"
-        numbers = f"{STABLE_SHARE:g} x {exact(moving)} + {exact(SEGMENT_BYTES)}"
-    elif wanted <= room:
-        formula = "lengths vary: share of what comes and goes, logits twice, in cached blocks too small for longer ones"
-        numbers = f"{share:g} x ({exact(moving)} + {exact(parts['logits'])})"
-    else:
+    wanted = STABLE_SHARE * moving + SEGMENT_BYTES
+    formula = "share of what comes and goes at the peak + one part-filled segment"
+    if left_over and wanted + left_over <= room:
+        share = job.engine.number("length_variation")
+        formula += f" + blocks of shorter sequences ({share:g} x logits, above the peak of the phase that binds)"
+        numbers = f"{stable} + {exact(left_over)}"
+    elif left_over and room > wanted:
         formula = "lengths vary: cached blocks fill what is free until the allocator gives them back"
-        numbers = (
-            f"{memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)} - {parts['context']:,} - "
-            f"{memory.allocated_peak_bytes:,}"
-        )
+        usable = f"{memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)}"
+        numbers = f"{usable} - {parts['context']:,} - {memory.allocated_peak_bytes:,}"
+    else:
+        numbers = stable
     return part("fragmentation", formula, numbers, parts["fragmentation"], LOGS)
 
 

@@ -46,13 +46,18 @@ def autocasts(job: TrainJob) -> bool:
     return job.precision.endswith("-mixed") and job.engine.options.get("autocast") != "none"
 
 
+def upcasts_base(job: TrainJob) -> bool:
+    """PEFT's prepare_model_for_kbit_training casts what bitsandbytes leaves in 16 bit to 32; not so GPTQ and AWQ."""
+    return job.method == "qlora" and job.engine.flag("kbit_upcast") and not job.base.fused_dequant
+
+
 def convention(job: TrainJob) -> Convention:
     """Read off the job and its engine."""
     full = job.precision in ("fp32", "tf32")
     autocast = autocasts(job)
     wide_base = job.method == "full" or job.base.bits >= FULL * BITS_PER_BYTE
     wide_residual = autocast and job.sharding != "zero3" and wide_base
-    upcast = job.method == "qlora" and job.engine.flag("kbit_upcast")
+    upcast = upcasts_base(job)
     fused = job.engine.flag("compile")
     return Convention(
         compute=FULL if full else HALF,

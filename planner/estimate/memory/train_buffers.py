@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.catalog.runtime import runtime_facts
-from planner.estimate.memory.convention import HALF, autocasts
+from planner.estimate.memory.convention import HALF, autocasts, upcasts_base
 from planner.estimate.memory.device import library_workspace_bytes, per_arch
 from planner.estimate.memory.states import keeps_masters
 from planner.estimate.memory.train_loss import head_calls, tokens_of
@@ -60,7 +60,7 @@ def cast_bytes(job: TrainJob, ways: TrainWays) -> Floats:
     require a gradient alone): the head once for every chunk it runs on.
     """
     if not caches_casts(job):
-        return np.zeros(1)
+        return head_cast_bytes(job, ways)
     return layer_cast_bytes(job, ways) * job.model.num_layers / ways.pipeline_parallel + head_cast_bytes(job, ways)
 
 
@@ -74,8 +74,9 @@ def layer_cast_bytes(job: TrainJob, ways: TrainWays) -> Floats:
 
 
 def head_cast_bytes(job: TrainJob, ways: TrainWays) -> Floats:
-    """Copies of the output head, which backward needs first."""
-    if not caches_casts(job) or not job.model.has_head:
+    """Copies of the output head, which backward needs first; PEFT's 32-bit head under autocast has one as well."""
+    wide = caches_casts(job) or (upcasts_base(job) and autocasts(job))
+    if not wide or not job.model.has_head:
         return np.zeros(1)
     calls = 1.0 if job.method == "full" else head_calls(job)
     result: Floats = HALF * calls * head_params(job) / ways.tensor_parallel.astype(np.float64)

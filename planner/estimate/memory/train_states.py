@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.estimate.memory.convention import upcasts_base
 from planner.estimate.memory.states import (
     StateBytes,
     adapter_params,
@@ -124,8 +125,8 @@ def adapter_states(job: TrainJob, ways: TrainWays, n: Floats, node_gpus: Ints) -
 
 
 def upcast_bytes(job: TrainJob) -> float:
-    """PEFT's prepare_model_for_kbit_training casts every remaining 16-bit parameter to 32 bit."""
-    if job.method != "qlora" or not job.engine.flag("kbit_upcast"):
+    """What the cast of every remaining 16-bit parameter to 32 bit adds."""
+    if not upcasts_base(job):
         return 0.0
     left = sum(t.num_params for t in job.model.outer)
     left += sum(
