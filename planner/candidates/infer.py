@@ -14,7 +14,8 @@ from planner.candidates.search import Search, TargetCheck, best_rows, device_fit
 from planner.candidates.types import Candidate
 from planner.catalog.hosts import Host
 from planner.estimate.memory import infer_memory
-from planner.estimate.memory.infer import has_budget, most_sequences
+from planner.estimate.memory.budget import most_sequences
+from planner.estimate.memory.fixed import has_budget
 from planner.estimate.speed import infer_speed
 from planner.estimate.types import Bools, Floats, Hardware, InferJob, InferSpeed, InferWays, Ints, Memory
 from planner.spec.types import InferWorkload

@@ -47,6 +47,8 @@ class RuntimeFacts(BaseModel):
     cublas_workspace_bytes: PerArch
     nccl_bytes: PerArch
     transformer_engine_workspace_bytes: PerArch
+    serving_outside_torch_bytes: PerArch
+    serving_group_bytes: PerArch
 
 
 def load_runtime(path: Path) -> RuntimeFacts:

@@ -270,6 +270,11 @@ class PrecisionFormat(Fact):
     """Weights are expanded to 16 bit before every product, on any GPU."""
     fused_dequant: bool = True
     """Expanded inside the matrix product; False = a pass of its own through memory (bitsandbytes)."""
+    expands: Literal["never", "prompt", "resident"] = "prompt"
+    """Where plain inference code holds a 16-bit copy of the largest quantised matrix: nowhere, while a prompt is
+    computed, or all the time (weight-only formats)."""
+    stores_tied_head: bool = False
+    """Files of models with a tied head hold it twice, so loading peaks with both (AutoAWQ)."""
     unquantised_roles: tuple[str, ...]
     """Tensor roles (of `planner.architecture.types.Role`) that stay in `unquantised_bits`."""
     unquantised_bits: PositiveFloat = 16.0

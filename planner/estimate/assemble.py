@@ -20,7 +20,7 @@ from planner.estimate.document import (
     WorkloadEstimate,
 )
 from planner.estimate.memory import usable_bytes
-from planner.estimate.memory.infer import has_budget
+from planner.estimate.memory.fixed import has_budget
 from planner.estimate.types import (
     PARTS,
     Floats,

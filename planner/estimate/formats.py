@@ -18,6 +18,14 @@ def tensor_bytes(tensor: Tensor, fmt: PrecisionFormat, stack: Stack = "decoder")
     return tensor.num_params * bits_of(tensor, fmt, stack) / BITS_PER_BYTE
 
 
+def data_bits_of(tensor: Tensor, fmt: PrecisionFormat, stack: Stack = "decoder") -> float:
+    """Stored bits of one value of the tensor without its share of scales, which lie in tensors of their own."""
+    bits = stored_bits(tensor, fmt, stack)
+    if fmt.group_size is None or bits >= fmt.unquantised_bits:
+        return bits
+    return bits - fmt.scale_bits_per_group / fmt.group_size
+
+
 def with_group_size(fmt: PrecisionFormat, group_size: int) -> PrecisionFormat:
     """The format with another number of weights per quantisation scale.
 

@@ -17,7 +17,7 @@ from planner.architecture.types import Model
 from planner.catalog.intervals import SHIPPED_CONFIDENCE, bounds
 from planner.catalog.types import PrecisionFormat
 from planner.errors import ImpossibleError, UnknownNameError
-from planner.estimate.memory.infer import BUDGET_OPTIONS
+from planner.estimate.memory.fixed import BUDGET_OPTIONS
 from planner.estimate.memory.kv_cache import audio_frames, audio_windows, is_encoder_decoder
 from planner.estimate.request_formats import infer_formats, kv_bits
 from planner.estimate.request_training import HALF_TWINS, base_format, train_jobs, training_precisions

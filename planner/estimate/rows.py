@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.estimate.memory import infer_memory, train_memory, usable_bytes
-from planner.estimate.memory.infer import has_budget, most_sequences
+from planner.estimate.memory.budget import most_sequences
+from planner.estimate.memory.fixed import has_budget
 from planner.estimate.speed import infer_speed
 from planner.estimate.types import Floats, Hardware, InferJob, InferWays, Memory, TrainJob, TrainWays
 from planner.spec.types import InferWorkload, TrainWorkload

@@ -8,7 +8,7 @@ import numpy as np
 
 from planner.estimate.derive.steps import bytes_text, exact, product, scalar, step
 from planner.estimate.document import DerivationStep, MemoryDocument
-from planner.estimate.memory.infer import fixed_bytes
+from planner.estimate.memory.fixed import fixed_bytes
 from planner.estimate.memory.train import states_of
 from planner.estimate.types import Hardware, InferJob, InferWays, TrainJob, TrainWays
 

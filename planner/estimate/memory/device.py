@@ -39,6 +39,14 @@ def context_bytes(hw: Hardware, gpus_in_group: Ints) -> Floats:
     return result
 
 
+def outside_torch_bytes(hw: Hardware, gpus_in_group: Ints) -> Floats:
+    """Growth outside torch while a serving engine starts, the CUDA context made before: kernels, communicators."""
+    facts = runtime_facts()
+    group = per_arch(hw.arch, facts.serving_group_bytes.of) * (gpus_in_group > 1)
+    result: Floats = per_arch(hw.arch, facts.serving_outside_torch_bytes.of) + group
+    return result
+
+
 def library_workspace_bytes(hw: Hardware) -> Floats:
     """cuBLAS workspace, which torch counts as allocated."""
     return per_arch(hw.arch, runtime_facts().cublas_workspace_bytes.of)

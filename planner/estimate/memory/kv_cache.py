@@ -149,3 +149,37 @@ def full_length(job: InferJob) -> int:
     if is_encoder_decoder(job.model):
         return max(1, job.output_tokens)
     return job.input_tokens + job.output_tokens
+
+
+GROUP_TOLERANCE = 1.25
+"""Groups take the larger kind's layer count where it is within this of the smaller one's (vLLM kv_cache_utils)."""
+
+
+def unified_bytes_per_token(job: InferJob, tensor_parallel: Ints) -> Floats:
+    """What one token takes of a pool whose pages are shared by layers of several kinds (vLLM's hybrid manager).
+
+    Kinds are full attention, each window, and recurrent layers. Each is dealt into groups of as many layers as the
+    rarest kind has, the last one padded; every group takes pages of the same size for every printed token. gpt-oss
+    (18 full, 18 sliding) is charged all 36 layers; Gemma-3-27B (10 full, 52 sliding) seven groups of ten.
+    """
+    counts: dict[int | str | None, int] = {}
+    widest: Floats = np.zeros(1)
+    ranks = np.asarray(tensor_parallel, dtype=np.float64)
+    for block in job.model.stack("decoder"):
+        if block.recurrent is not None:
+            counts["recurrent"] = counts.get("recurrent", 0) + block.num_layers
+        attention = block.attention or block.cross_attention
+        if attention is None or not attention.kv_values_per_token:
+            continue
+        window = attention.window if attention.kind in ("sliding", "chunked") else None
+        counts[window] = counts.get(window, 0) + block.num_layers
+        most = 1 if attention.kind in ("latent", "compressed") else attention.num_kv_heads
+        values = attention.kv_values_per_token * job.kv_bits / BITS_PER_BYTE
+        each = (values + attention.index_values_per_token * INDEX_BYTES) / np.minimum(ranks, most)
+        widest = np.maximum(widest, each)
+    if not counts:
+        return widest
+    fewest, largest = min(counts.values()), max(counts.values())
+    size = largest if largest < fewest * GROUP_TOLERANCE else fewest
+    result: Floats = widest * size * sum(ceil_div(n, size) for n in counts.values())
+    return result

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from planner.estimate.memory.composed import memory_of
 from planner.estimate.memory.device import (
     SEGMENT_BYTES,
     context_bytes,
     usable_bytes,
 )
-from planner.estimate.memory.infer import memory_of
 from planner.estimate.memory.train_buffers import pipeline_buffer_bytes, standing_workspace_bytes
 from planner.estimate.memory.train_phases import Phase, phases_of
 from planner.estimate.memory.train_reserve import STABLE_SHARE, reserve_bytes

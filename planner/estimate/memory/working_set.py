@@ -4,37 +4,52 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.architecture.types import Block, Model
+from planner.architecture.types import Block, Model, Moe
 from planner.estimate.memory.kv_cache import audio_windows, cross_tokens, is_encoder_decoder
 from planner.estimate.types import Floats, InferJob, Ints
 
-EAGER_SCORE_BYTES = 6
-"""Per attention score in eager attention: 16-bit scores and their 32-bit softmax live together."""
+EAGER_SCORE_BYTES = {"bf16": 10, "fp16": 8, "fp32": 8, "tf32": 8}
+"""Per attention score in eager attention at its softmax in 32 bit: the 16-bit scores, their 32-bit copy and the result
+(bf16); torch converts fp16 inside the kernel, and the 16-bit result joins them (ATen SoftMax.cpp; model code)."""
+EAGER_LIVE = 3
+"""Hidden-size tensors beside eager attention's own: embeddings, the layer's input and its norm."""
 RESIDUAL_EAGER = 4
-"""Hidden-size tensors live beside the MLP's inner ones in eager code; measured median error 0.3 % on
-Qwen2.5 7B to 72B (Qwen speed tables): n x (3I + 4h) x 2 bytes."""
+"""Hidden-size tensors beside the MLP's inner ones in eager code: embeddings, the layer's input, the sum after
+attention and its norm. n x (3I + 4h) x 2 bytes to 0.1 % of the model code run on meta tensors, Qwen2.5 7B to 72B."""
 RESIDUAL_FUSED = 3
-"""The same with fused norms: 6 x I / t + 6 x h bytes a token; exact on two vLLM profile runs (2.07, 2.99 GiB)."""
+"""The same with fused norms, which work in place: 6 x I / t + 6 x h bytes a token, exact on two vLLM profile runs."""
+RESIDUAL_REDUCED = 5
+"""... and at the down-projection of several GPUs, beside the activation: its result and the sum over GPUs."""
+LIVE_GELU_NEW = 4
+"""Inner-size tensors of the tanh GELU written out in Python (GPT-2, GPT-J, Phi-1 and Phi-2)."""
+LIVE_FUSED_GATE = 4
+"""Inner-size tensors where gate and up are one matrix: both halves, the activation, the product (Phi-3, GLM-4)."""
+ONE_HOT_BYTES = 8
+"""The loop over experts marks every token's choices in a 64-bit table."""
+LOOP_IMBALANCE = 2.0
+"""Tokens of the busiest expert over the mean: an assumption."""
 ALL_LOGITS_BYTES = 6
 """16-bit logits and their 32-bit copy."""
-SAMPLER_BYTES_PER_LOGIT = 40
-"""vLLM's profile run samples max_num_seqs dummy requests: 9 to 10 32-bit copies (256 sequences of a 128k vocabulary
-are 1.26 GiB)."""
+KEPT_LOGITS_BYTES = 4
+"""The 32-bit logits of the prompt that old generation loops hold during the first decode step."""
+POSITION_ID_BYTES = 8
+JOINED_COPIES = 3
 VAE_CHANNELS = 256
 VAE_LIVE_MAPS = 2
 
 
-def activation_width(block: Block, tensor_parallel: Ints, *, fused: bool) -> Floats:
+def activation_width(job: InferJob, block: Block, tensor_parallel: Ints) -> Floats:
     """Live values per token at the widest point of a layer of the block."""
+    fused = job.engine.options.get("mlp_kernel") == "fused"
     residual = RESIDUAL_FUSED if fused else RESIDUAL_EAGER
     widths = [np.zeros(1)]
     if block.feed_forward is not None:
-        inner = (3 if block.feed_forward.gated else 2) * block.feed_forward.intermediate_size
-        widths.append(inner / tensor_parallel)
+        inner = block.feed_forward.intermediate_size
+        widths.append(live_inner(block, fused=fused) * inner / tensor_parallel)
+        reduced = inner / tensor_parallel + (RESIDUAL_REDUCED - residual) * block.hidden_size
+        widths.append(np.where((tensor_parallel > 1) & fused, reduced, 0.0))
     if block.moe is not None:
-        moe = block.moe
-        inner = (3 if moe.gated else 2) * (moe.top_k * moe.intermediate_size + moe.shared_intermediate_size)
-        widths.append(inner / tensor_parallel + moe.top_k * moe.input_size)
+        widths.append(moe_width(job, block.moe, tensor_parallel, fused=fused))
     if block.attention is not None:
         a = block.attention
         heads = a.num_heads * (2 * a.head_dim + a.value_dim) if a.kind == "latent" else a.num_heads * 2 * a.head_dim
@@ -46,19 +61,52 @@ def activation_width(block: Block, tensor_parallel: Ints, *, fused: bool) -> Flo
     return result
 
 
+def live_inner(block: Block, *, fused: bool) -> int:
+    """Tensors of the MLP's inner width that live together."""
+    mlp = block.feed_forward
+    assert mlp is not None
+    if fused:
+        return 3 if mlp.gated else 2
+    modules = [t.module for t in block.tensors if t.name in ("gate_proj", "up_proj") and t.role == "mlp"]
+    if mlp.gated and len(modules) == 2 and modules[0] and modules[0] == modules[1]:
+        return LIVE_FUSED_GATE
+    if mlp.activation == "gelu_new":
+        return LIVE_GELU_NEW
+    return 3 if mlp.gated else 2
+
+
+def moe_width(job: InferJob, moe: Moe, tensor_parallel: Ints, *, fused: bool) -> Floats:
+    """Live values per token of a mixture of experts, without the residual stream.
+
+    Grouped products gather the tokens of all experts: the gathered input, both halves, activation and product; then
+    four tensors of the gathered output while it is weighted and put back. The loop holds one expert's tokens.
+    """
+    k, inner, read = moe.top_k, moe.intermediate_size, moe.input_size
+    shared = (3 if moe.gated else 2) * moe.shared_intermediate_size / tensor_parallel
+    if fused:
+        return (3 if moe.gated else 2) * k * inner / tensor_parallel + shared + k * read
+    if job.engine.options.get("experts_kernel") == "loop":
+        busiest = min(1.0, LOOP_IMBALANCE * k / moe.num_experts)
+        table = k * moe.num_experts * ONE_HOT_BYTES / compute_bytes(job)
+        loop: Floats = table + read + busiest * ((3 if moe.gated else 2) * inner / tensor_parallel + 2 * read) + shared
+        return loop
+    result: Floats = np.maximum(k * (read + (4 if moe.gated else 2) * inner / tensor_parallel), 4.0 * k * read + shared)
+    return result
+
+
 def forward_bytes(job: InferJob, *, tokens: Floats, sequences: Floats, tensor_parallel: Ints) -> Floats:
     """Of one forward pass over `tokens` new tokens in `sequences` sequences, text stack only.
 
     The encoder of an encoder-decoder works on every position of its input (audio: whole windows) at once.
     """
-    fused = job.engine.options.get("mlp_kernel") == "fused"
     main = [b for b in job.model.blocks if b.stack in ("decoder", "encoder", "denoiser", "text")]
     if not main:
         return np.zeros(1)
-    live = [stack_tokens(job, b, tokens, sequences) * activation_width(b, tensor_parallel, fused=fused) for b in main]
+    live = [stack_tokens(job, b, tokens, sequences) * activation_width(job, b, tensor_parallel) for b in main]
     total: Floats = np.maximum.reduce(np.broadcast_arrays(*live)) * compute_bytes(job)
     if job.attention == "eager":
-        total = total + eager_bytes(job, main, tokens, sequences, tensor_parallel)
+        scores, kept = eager_bytes(job, main, tokens, sequences, tensor_parallel)
+        total = np.maximum(total + kept, scores)
     return total
 
 
@@ -70,18 +118,45 @@ def stack_tokens(job: InferJob, block: Block, tokens: Floats, sequences: Floats)
     return result
 
 
-def eager_bytes(job: InferJob, blocks: list[Block], tokens: Floats, sequences: Floats, tensor_parallel: Ints) -> Floats:
-    """Of the score matrix of one layer: heads x length^2, quadratic in the length; windows of audio are apart."""
-    per_score = EAGER_SCORE_BYTES if compute_bytes(job) == 2 else 2 * compute_bytes(job)
-    scores = [np.zeros(1)]
+def eager_bytes(
+    job: InferJob, blocks: list[Block], tokens: Floats, sequences: Floats, tensor_parallel: Ints
+) -> tuple[Floats, Floats]:
+    """Of the widest layer's eager attention: its scores (heads x length^2), their mask, queries and repeated keys and
+    values, and the residual stream; and what of it lives on beside the MLP: the weights and the mask. Windows of
+    audio are apart.
+    """
+    size = compute_bytes(job)
+    per_score = EAGER_SCORE_BYTES.get(job.weights.compute, EAGER_SCORE_BYTES["bf16"])
+    live, kept = [np.zeros(1)], [np.zeros(1)]
     for block in blocks:
-        if block.attention is None:
+        a = block.attention
+        if a is None:
             continue
         windows = audio_windows(job.model, job.audio_s) if block.stack == "encoder" else 1
+        rows = stack_tokens(job, block, tokens, sequences)
         apart = np.maximum(sequences, 1) * windows
-        length = stack_tokens(job, block, tokens, sequences) / apart
-        scores.append(sequences * windows * block.attention.num_heads / tensor_parallel * length**2)
-    result: Floats = np.maximum.reduce(np.broadcast_arrays(*scores)) * per_score
+        length = rows / apart
+        pairs = sequences * windows * length**2
+        scores = pairs * (a.num_heads / tensor_parallel * per_score + size)
+        copies = 1 if a.num_kv_heads in (a.num_heads, 1) else 3
+        own = rows * size * (EAGER_LIVE * block.hidden_size + copies * a.num_heads * a.head_dim / tensor_parallel)
+        live.append(scores + own)
+        kept.append(pairs * size * (a.num_heads / tensor_parallel + 1))
+    return np.maximum.reduce(np.broadcast_arrays(*live)), np.maximum.reduce(np.broadcast_arrays(*kept))
+
+
+def position_bytes(job: InferJob, length: Floats) -> Floats:
+    """Of one forward pass, whatever the batch: rotary cosines and sines, position ids, the mask of a sliding window."""
+    if job.engine.options.get("mlp_kernel") == "fused" or not job.model.num_layers:
+        return length * 0.0
+    attentions = [b.attention for b in job.model.stack("decoder") if b.attention is not None]
+    if not attentions:
+        return length * 0.0
+    learned = any(t.role == "position" for t in job.model.outer)
+    head_dim = 0 if learned else max(a.rope_dim or a.head_dim for a in attentions)
+    windows = [a.window for a in attentions if a.kind in ("sliding", "chunked") and a.window is not None]
+    mask = np.where(min(windows) <= length, length, 0.0) if windows and job.attention == "sdpa" else length * 0.0
+    result: Floats = length * (2 * head_dim * compute_bytes(job) + POSITION_ID_BYTES + mask)
     return result
 
 
@@ -95,12 +170,38 @@ def vision_bytes(job: InferJob) -> float:
     total = 0.0
     for block in job.model.stack("vision", "audio"):
         tokens = (block.tokens_fixed or 0) * max(1, job.num_images)
-        width = activation_width(block, np.ones(1, dtype=np.int64), fused=False)
+        width = activation_width(job, block, np.ones(1, dtype=np.int64))
         total = max(total, float(tokens * width[0] * compute_bytes(job)))
     if job.image_width:
         pixels = job.image_width * job.image_height
         total = max(total, pixels * VAE_CHANNELS * VAE_LIVE_MAPS * compute_bytes(job))
     return total
+
+
+def profiled_vision_bytes(job: InferJob, *, tokens: Floats, sequences: Floats) -> Floats:
+    """Of the vision tower in a serving engine's profile run: every dummy request brings its largest image.
+
+    A tower that the text reads by cross attention keeps the states of several layers, stacks and joins them: the joined
+    width, the stack and the states kept are 3 x its input, beside the pixels. Llama-3.2-11B-Vision with 128
+    requests: 36.1 of 36.63 GiB logged. Towers whose tokens stand in the prompt take as many images as fit its tokens.
+    """
+    towers = list(job.model.stack("vision"))
+    if not towers or job.model.image_tokens is None:
+        return np.zeros(1)
+    size = compute_bytes(job)
+    one = np.ones(1, dtype=np.int64)
+    patches = max(b.tokens_fixed or 0 for b in towers)
+    hidden = max(b.hidden_size for b in towers)
+    joined = max((t.in_features for t in job.model.outer if t.role == "projector"), default=0)
+    if any(b.cross_attention is not None for b in job.model.stack("decoder")):
+        pixels = max((t.in_features for t in job.model.outer if t.name == "patch_embedding"), default=0)
+        cross: Floats = sequences * patches * (max(JOINED_COPIES * joined, hidden) + pixels) * size
+        return cross
+    per_image = job.image_tokens or job.model.image_tokens.tokens
+    images = np.maximum(np.minimum(sequences, np.floor(tokens / per_image)), 1.0) if per_image else np.ones(1)
+    width = max(float(activation_width(job, b, one)[0]) for b in towers)
+    result: Floats = images * patches * width * size
+    return result
 
 
 def logits_bytes(model: Model, *, rows: Floats, tensor_parallel: Ints) -> Floats:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.estimate.memory.infer import batched_tokens, most_sequences
+from planner.estimate.memory.budget import batched_tokens, most_sequences
 from planner.estimate.memory.kv_cache import is_encoder_decoder
 from planner.estimate.speed.kernels import Kernels, shipped_kernels
 from planner.estimate.speed.offload import cache_time, weights_time

@@ -46,8 +46,8 @@ def test_eager_attention_is_quadratic_in_the_length_and_flash_linear() -> None:
         return float(infer_memory(job, infer_ways(), hardware()).parts["activations"][0])
 
     assert activations("flash", 8192) == pytest.approx(2 * activations("flash", 4096))
-    scores = [activations("eager", n) - activations("flash", n) for n in (4096, 8192)]
-    assert scores[1] == pytest.approx(4 * scores[0])
+    assert activations("eager", 8192) > 3.9 * activations("eager", 4096)
+    assert activations("eager", 2048) == pytest.approx(2048 * 692_744, rel=1e-3), "model code run on meta tensors"
 
 
 def test_a_budget_engine_turns_what_is_left_into_pages() -> None:
