@@ -66,7 +66,11 @@ class CacheShape:
 
 
 def cache_shape(job: InferJob) -> CacheShape:
-    """What one sequence of the job caches, by the engine's conventions."""
+    """What one sequence of the job caches, by the engine's conventions.
+
+    vLLM's first engine pages cross-attention layers like the others: 6,001 blocks in 14.65 GiB for
+    Llama-3.2-11B-Vision are all 40 layers.
+    """
     windowed = job.engine.options.get("kv_window", "ideal") != "disabled"
     lines: dict[tuple[int | None, int], float] = {}
     state = cross = 0.0
@@ -88,8 +92,11 @@ def cache_shape(job: InferJob) -> CacheShape:
         if block.recurrent is not None:
             state += block.num_layers * recurrent_bytes(block)
         if block.cross_attention is not None:
-            values = block.num_layers * cross_tokens(job) * block.cross_attention.kv_values_per_token
-            cross += values * job.kv_bits / BITS_PER_BYTE
+            per_token = block.num_layers * block.cross_attention.kv_values_per_token * job.kv_bits / BITS_PER_BYTE
+            cross += cross_tokens(job) * per_token
+            if job.engine.flag("cross_layers_paged"):
+                key = (None, block.cross_attention.num_kv_heads)
+                lines[key] = lines.get(key, 0.0) + per_token
     return CacheShape(
         lines=tuple(
             CacheLine(bytes_per_token=v, window=w, max_split=m) for (w, m), v in sorted(lines.items(), key=str)
