@@ -14,13 +14,14 @@ MOST_CHANGES_SHOWN = 8
 
 
 def advice_text(workload: AdvisedEstimate, *, title: str | None, document: AdvisedDocument, gpus: bool = True) -> str:
-    """The advice of one workload in a few lines; `title` names it where there are several."""
+    """The advice of one workload in a few lines, below its details; `title` names it where there are several."""
     advice = workload.advice
     assert advice is not None
-    lines = [verdict(workload.fits, advice, document)]
+    lines = []
     if title is not None:
-        lines[0] = f"{title}: {lines[0]}"
-    lines += [f"  Largest {batch_word(workload)}: {advice.max_batch or 'none fits'}", f"  {context_line(advice)}"]
+        lines.append(f"{title}: {verdict(workload.fits, advice, document)}")
+        lines.append(f"  Largest {batch_word(workload)}: {advice.max_batch or 'none'}")
+    lines.append(f"  {context_line(advice)}")
     if advice.changes:
         lines.append("  To make it fit, one of:")
         lines += [

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Text = str | None
 Whole = int | None
 Share = float | None
-MOST_ADVISED = 32
+MOST_ADVISED = 64
 """Workloads of a spec up to which each gets advice unasked: it takes longer than the estimate."""
 
 
@@ -158,7 +158,8 @@ def show(document: AdvisedDocument, *, headroom: float, gpus: bool = True) -> No
     failed = [w for w in document.workloads if isinstance(w, FailedEstimate)]
     done = tuple(w for w in document.workloads if not isinstance(w, FailedEstimate))
     if done:
-        answer(estimate_table(EstimateDocument(workloads=done), headroom=headroom))
+        asked_surely = document.fits_at is not None
+        answer(estimate_table(EstimateDocument(workloads=done), headroom=headroom, asked_surely=asked_surely))
     for workload in done:
         if workload.advice is not None:
             title = workload.name if len(done) > 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from planner.estimate.document import MemoryDocument
@@ -148,10 +149,18 @@ def _firmness(key: str) -> int:
     )
 
 
-def memory_bar(memory: MemoryDocument, *, headroom: float | None, fits: bool) -> MemoryBar:
+def memory_bar(
+    memory: MemoryDocument,
+    *,
+    headroom: float | None,
+    fits: bool,
+    upper_bytes: float | None = None,
+    asked_surely: bool = False,
+) -> MemoryBar:
     """The memory of the fullest GPU as a stacked bar against its capacity.
 
-    `headroom` is the share of the device that has to stay free; None where that is not known.
+    `headroom` is the share of the device that has to stay free; None where that is not known. `upper_bytes` is the
+    upper end of the peak's interval; `asked_surely`: `fits` was asked there and not at the peak.
     """
     usable, peak = memory.usable_bytes, memory.device_peak_bytes
     limit = int(usable * (1 - (headroom or 0.0)))
@@ -175,6 +184,8 @@ def memory_bar(memory: MemoryDocument, *, headroom: float | None, fits: bool) ->
         sizes.append(float(usable - peak))
     track = float(max(usable, peak))
     peak_text, limit_text = unit_text(peak_units, digits), unit_text(gib_units(limit, digits), digits)
+    around = None if upper_bytes is None else unit_text(gib_units(math.ceil(upper_bytes) - peak, digits), digits)
+    spare = unit_text(gib_units(limit, digits) - peak_units, digits) if peak <= limit else None
     return MemoryBar(
         segments=stacked(rows, sizes, track),
         peak=peak_text,
@@ -187,7 +198,16 @@ def memory_bar(memory: MemoryDocument, *, headroom: float | None, fits: bool) ->
         fits=fits,
         verdict=_plain_verdict(fits, peak, usable, (peak_text, unit_text(usable_units, digits)))
         if headroom is None
-        else _verdict(fits, peak, limit, usable, (peak_text, limit_text, unit_text(usable_units, digits))),
+        else _sure_verdict(spare, around)
+        if asked_surely and not fits and spare is not None and around is not None and (upper_bytes or 0) > limit
+        else _verdict(
+            fits,
+            peak,
+            limit,
+            usable,
+            (peak_text, limit_text, unit_text(usable_units, digits)),
+            _to_spare(spare, around),
+        ),
         phase=spoken(memory.phase),
         beside=_beside(memory),
     )
@@ -208,11 +228,11 @@ def _plain_verdict(fits: bool, peak: int, usable: int, texts: tuple[str, str]) -
     return f"Does not fit: the peak of {peak_text} GiB is above the {usable_text} GiB of the device."
 
 
-def _verdict(fits: bool, peak: int, limit: int, usable: int, texts: tuple[str, str, str]) -> str:
+def _verdict(fits: bool, peak: int, limit: int, usable: int, texts: tuple[str, str, str], to_spare: str) -> str:
     """How peak, limit and capacity compare; `fits` is the estimate's word and is never contradicted."""
     peak_text, limit_text, usable_text = texts
     if fits and peak <= limit:
-        return f"Fits: the peak of {peak_text} GiB is within the limit of {limit_text} GiB."
+        return f"Fits{to_spare}: the peak of {peak_text} GiB is within the limit of {limit_text} GiB."
     if fits:
         return f"Fits the device's {usable_text} GiB, but the peak of {peak_text} GiB eats into the headroom."
     if peak <= limit:
@@ -220,6 +240,16 @@ def _verdict(fits: bool, peak: int, limit: int, usable: int, texts: tuple[str, s
     if peak <= usable:
         return f"Does not fit: the peak of {peak_text} GiB is above the limit of {limit_text} GiB."
     return f"Does not fit: the peak of {peak_text} GiB is above the {usable_text} GiB of the device."
+
+
+def _to_spare(spare: str | None, around: str | None) -> str:
+    """What is left of the limit, and by how much predictions of this kind have been short."""
+    return "" if spare is None or around is None else f" with {spare} GiB to spare, ± {around}"
+
+
+def _sure_verdict(spare: str, around: str) -> str:
+    """The peak is within the limit, but the upper end of its interval is not."""
+    return f"Does not fit surely: {spare} GiB to spare are too few, ± {around}."
 
 
 def _beside(memory: MemoryDocument) -> tuple[Pair, ...]:

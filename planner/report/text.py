@@ -11,7 +11,7 @@ from planner.report.numbers import shown
 from planner.report.terminal import bar, table, wrapped
 from planner.report.types import InfeasibleView, Pair, ReportView, WorkloadView
 from planner.report.view import view_of
-from planner.report.workloads import UNKNOWN, money_pairs, one_line, parameters, price_text, speed_pairs
+from planner.report.workloads import UNKNOWN, money_pairs, one_line, parameters, price_text, speed_pairs, upper_bytes
 
 MOST_DETAILED = 8
 """Workloads up to which an estimate shows each in full below the table."""
@@ -92,9 +92,9 @@ def _infeasible_lines(view: InfeasibleView) -> list[str]:
     return lines
 
 
-def estimate_table(document: EstimateDocument, *, headroom: float | None = None) -> str:
+def estimate_table(document: EstimateDocument, *, headroom: float | None = None, asked_surely: bool = False) -> str:
     """Estimates as a table, and each in full while they are few; `headroom` is the share that must stay free,
-    None where that is not known."""
+    None where that is not known; `asked_surely`: `fits` was asked at the upper end of the peak's interval."""
     done = [w for w in document.workloads if isinstance(w, WorkloadEstimate)]
     failed = [w for w in document.workloads if isinstance(w, FailedEstimate)]
     lines: list[str] = []
@@ -102,7 +102,7 @@ def estimate_table(document: EstimateDocument, *, headroom: float | None = None)
         lines += [*_overview(done, headroom), ""]
     if len(done) <= MOST_DETAILED:
         for w in done:
-            lines += [*_details(w, headroom), ""]
+            lines += [*_details(w, headroom, asked_surely), ""]
     lines += [line for f in failed for line in wrapped(f"{shown(f.name)}: {shown(f.error, longest=600)}")]
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -127,20 +127,25 @@ def _overview(done: Sequence[WorkloadEstimate], headroom: float | None) -> list[
     return table(rows, right=frozenset({3, 4}), indent=0)
 
 
-def _details(w: WorkloadEstimate, headroom: float | None) -> list[str]:
-    view = memory_bar(w.memory, headroom=headroom, fits=w.fits)
+def _details(w: WorkloadEstimate, headroom: float | None, asked_surely: bool) -> list[str]:
+    view = memory_bar(w.memory, headroom=headroom, fits=w.fits, upper_bytes=upper_bytes(w), asked_surely=asked_surely)
     lines = [
         f"{shown(w.name)}: {shown(w.model)}, {parameters(w)} parameters, {shown(w.engine)}",
         f"  {one_line(w)}",
         f"  {bar(w.memory.device_peak_bytes, w.memory.usable_bytes)}  {view.peak} of {view.usable} GiB",
         f"  {view.verdict}",
     ]
-    parts = [(s.label, f"{s.value} GiB", s.share) for s in view.segments]
+    parts = [(s.label, f"{s.value} GiB", s.share, bar(_percent(s.width), 100.0, 20)) for s in view.segments]
     lines += ["", *table(parts, right=frozenset({1, 2}), indent=4), ""]
     lines += _pair_lines(view.beside) + _pair_lines(speed_pairs(w)) + _pair_lines(money_pairs(w))
     notes = [f"Price: {text}" for text in [price_text(w)] if text]
     notes += [f"Warning: {shown(text, longest=600)}" for text in w.warnings]
     return lines + [line for note in notes for line in wrapped(note, indent="  ")]
+
+
+def _percent(width: str) -> float:
+    """The number of a width such as `12.5%`."""
+    return float(width.rstrip("%"))
 
 
 def _pair_lines(pairs: Sequence[Pair]) -> list[str]:

@@ -51,7 +51,7 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
         gpus=whole(workload.gpus),
         summary=one_line(workload),
         why=shown(workload.why, longest=600),
-        memory=memory_bar(workload.memory, headroom=headroom, fits=workload.fits),
+        memory=memory_bar(workload.memory, headroom=headroom, fits=workload.fits, upper_bytes=upper_bytes(workload)),
         targets=targets,
         status=status,
         status_word=_status_word(targets, status),
@@ -83,6 +83,12 @@ def one_line(workload: WorkloadEstimate) -> str:
     replicas = f"{whole(workload.replicas)} {'replica' if workload.replicas == 1 else 'replicas'}"
     phrase = config_phrase(workload.config)
     return f"{replicas} on {whole(workload.gpus)} × {shown(workload.gpu_name)}" + (f", {phrase}" if phrase else "")
+
+
+def upper_bytes(workload: WorkloadEstimate) -> float | None:
+    """Upper end of the interval of the peak on the fullest GPU; None where the document holds none."""
+    ends = workload.intervals.get("device_peak_bytes")
+    return None if ends is None else float(ends[1])
 
 
 def config_phrase(config: Mapping[str, ConfigValue]) -> str:
