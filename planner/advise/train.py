@@ -47,21 +47,42 @@ def train_families(placed: Placed, spec: Spec, splits: Splits, catalog: Catalog)
 
 
 def joint_families(placed: Placed, spec: Spec, splits: Splits, catalog: Catalog) -> Iterator[Family]:
-    """Two changes at a time: everything checkpointed or adapters alone, and then what is left."""
-    job, ways = training(placed.row.job), laid_out(placed.row.ways)
-    for step in (*more_checkpointing(job, ways), *lighter_methods(placed, spec, job, ways, catalog)):
-        yield from on_top(step, placed, splits, catalog)
+    """Two changes at a time: a lighter step or lighter states, and then what is left."""
+    for first in lighter_steps(placed, spec, training(placed.row.job), laid_out(placed.row.ways), catalog):
+        for step in first:
+            yield from on_top(step, placed, splits, catalog)
 
 
 def utmost_families(placed: Placed, spec: Spec, splits: Splits, catalog: Catalog) -> Iterator[Family]:
-    """Everything at once: adapters, all checkpointed, the lightest loss, then more ranks."""
+    """Everything at once: adapters, all checkpointed, the lightest loss, one sequence a pass, then more ranks."""
     job, ways = training(placed.row.job), laid_out(placed.row.ways)
-    for step in list(lighter_methods(placed, spec, job, ways, catalog))[-1:]:
-        for change in (more_checkpointing, lighter_loss):
-            for lighter in list(change(training(step.job), ways))[-1:]:
-                step = both(step, lighter)
-        yield step
-        yield from on_top(step, placed, splits, catalog)
+    every: Family | None = None
+    for number in range(len(lighter_steps(placed, spec, job, ways, catalog))):
+        at_job, at_ways = (job, ways) if every is None else (training(every.job), laid_out(every.ways))
+        step = next(iter(lighter_steps(placed, spec, at_job, at_ways, catalog)[number][-1:]), None)
+        if step is not None:
+            every = step if every is None else both(every, step)
+    if every is not None:
+        yield every
+        yield from on_top(every, placed, splits, catalog)
+
+
+def lighter_steps(
+    placed: Placed, spec: Spec, job: TrainJob, ways: TrainWays, catalog: Catalog
+) -> tuple[tuple[Family, ...], ...]:
+    """What makes a step or its states lighter on the same GPUs, one group for each kind, the lightest last."""
+    return (
+        tuple(lighter_methods(placed, spec, job, ways, catalog)),
+        tuple(more_checkpointing(job, ways)),
+        tuple(lighter_loss(job, ways)),
+        tuple(one_sequence(job, ways)),
+    )
+
+
+def one_sequence(job: TrainJob, ways: TrainWays) -> Iterator[Family]:
+    """A single sequence in one forward pass."""
+    if ways.micro_batch[0] > 1:
+        yield one_step(job, replace(ways, micro_batch=whole([1])), "micro-batch 1", **{"batch.micro": 1})
 
 
 def on_top(step: Family, placed: Placed, splits: Splits, catalog: Catalog) -> Iterator[Family]:

@@ -122,3 +122,39 @@ def test_a_mistake_of_the_document_still_fails_the_whole_of_it(plan: RunPlan, fo
     done = plan("estimate", "spec.yaml", "--json")
     assert (done.code, done.out) == (2, "")
     assert "spec.yaml:3:" in done.err
+
+
+def test_advice_stands_beside_each_estimate_unless_it_is_not_wanted(plan: RunPlan) -> None:
+    found = answered(plan, *LLAMA, "--sequence", 2048, "--gpu", "t4")
+    assert not found["fits"]
+    assert {"max_batch", "longest_context", "fits_on", "changes"} <= found["advice"].keys()
+    assert any(c["keys"] == {"kv_precision": "int8"} for c in found["advice"]["changes"])
+    assert answered(plan, *LLAMA, "--sequence", 2048, "--gpu", "t4", "--no-advice")["advice"] is None
+
+
+def test_people_read_what_is_to_spare_and_what_would_make_it_fit(plan: RunPlan) -> None:
+    tight = plan(*LLAMA, "--sequence", 2048, "--gpu", "t4").out
+    assert "To make it fit, one of:" in tight
+    assert "8-bit KV cache (int8)" in tight
+    assert "tensor parallel" not in tight, "transformers deals layers out in stages"
+    roomy = plan(*LLAMA, "--sequence", 2048, "--gpu", "l4").out
+    assert "GiB to spare, ±" in roomy
+    assert "Longest context that fits: 4,096 tokens (3,584 in, 512 out), the model's maximum at batch 1" in roomy
+    assert "cheapest first:" in roomy
+
+
+@pytest.mark.parametrize("share", ["0", "1"])
+def test_nothing_is_certain(plan: RunPlan, share: str) -> None:
+    done = plan(*LLAMA, "--sequence", 2048, "--gpu", "l4", "--confidence", share)
+    assert done.code == 2
+    assert "between 0 and 1" in done.err
+
+
+def test_what_fits_at_the_median_may_not_fit_surely(plan: RunPlan) -> None:
+    flags = ("--sequence", 2048, "--gpu", "rtx-a4000-16gb", "--json")
+    median = json.loads(plan(*LLAMA, *flags).out)
+    surely = json.loads(plan(*LLAMA, *flags, "--confidence", "0.98").out)
+    assert (median["fits_at"], median["confidence"]) == (None, 0.9)
+    assert (surely["fits_at"], surely["confidence"]) == (0.98, 0.98)
+    assert (median["workloads"][0]["fits"], surely["workloads"][0]["fits"]) == (True, False)
+    assert "too few" in plan(*LLAMA, *flags[:-1], "--confidence", "0.98").out
