@@ -219,7 +219,7 @@ class Step:
         total = 0.0
         for index in range(self.accumulation):
             with ranks.last_only(self.model, self.world, last=index == self.accumulation - 1):
-                total = self._micro_step() / self.accumulation
+                total += self._micro_step() / self.accumulation
         if self.stepping:
             for optimizer in self.optimizers:
                 if self.scaler is None:

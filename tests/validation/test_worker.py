@@ -1,0 +1,168 @@
+"""The child's own work on a CPU: every kind of trial runs for real, on a small model of the same family."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.validation.conftest import LLAMA
+from validation.offload import layer_places
+from validation.tiny import tiny, tiny_keys
+from validation.trial import Trial
+from validation.worker import attempt
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries warn of what they deprecate
+
+GPT2 = {"model_type": "gpt2", "n_embd": 1600, "n_layer": 48, "n_head": 25, "vocab_size": 50257}
+BERT = {"model_type": "bert", "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+MIXTRAL = {**LLAMA, "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
+T5 = {"model_type": "t5", "d_model": 512, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "vocab_size": 32128}
+GEMMA2 = {**LLAMA, "model_type": "gemma2", "head_dim": 256, "sliding_window": 4096}
+
+
+def infer(model: dict[str, Any] = LLAMA, options: dict[str, Any] | None = None, **config: Any) -> Trial:
+    base = {"precision": "bf16", "attention": "sdpa", "batch": 8, "input_tokens": 512, "output_tokens": 64}
+    return tiny(
+        Trial(
+            id="t",
+            mode="infer",
+            engine="transformers",
+            gpu="l4",
+            gpus=1,
+            model=model,
+            config={**base, **config},
+            options=options or {},
+        )
+    )
+
+
+def train(model: dict[str, Any] = LLAMA, options: dict[str, Any] | None = None, **config: Any) -> Trial:
+    base = {
+        "method": "full",
+        "precision": "bf16",
+        "optimizer": "adamw",
+        "checkpointing": "none",
+        "sharding": "none",
+        "attention": "sdpa",
+        "micro_batch": 1,
+        "accumulation": 1,
+        "sequence_tokens": 2048,
+    }
+    trial = replace(infer(model, options), mode="train", config={**base, **config})
+    return tiny(trial)
+
+
+def done(trial: Trial, tmp_path: Path) -> dict[str, Any]:
+    """The result of a trial that must succeed."""
+    result = attempt(trial, kind="cpu", work=tmp_path)
+    assert result["state"] == "ok", result.get("detail")
+    return result
+
+
+@pytest.mark.parametrize("model", [LLAMA, GPT2, MIXTRAL, T5, GEMMA2], ids=lambda m: m["model_type"])
+def test_inference_prefills_and_decodes(model: dict[str, Any], tmp_path: Path) -> None:
+    result = done(infer(model, attention="eager"), tmp_path)
+    seen = result["measured"]
+    assert result["details"]["step_s"]["count"] == 3  # four tokens: the first comes with the prefill
+    whole_s = seen["ttft"] + 3 * seen["tpot"]
+    assert seen["output_rate"] == pytest.approx(2 * 4 / whole_s)
+    assert seen["token_rate"] == pytest.approx(2 * (24 + 4) / whole_s)
+
+
+def test_an_encoder_answers_in_one_pass(tmp_path: Path) -> None:
+    seen = done(infer(BERT, output_tokens=0), tmp_path)["measured"]
+    assert "tpot" not in seen
+    assert seen["request_rate"] == pytest.approx(2 / seen["ttft"])
+
+
+def test_weights_are_what_the_formats_take(tmp_path: Path) -> None:
+    """2 layers of 64: attention 4 x 64 x 64 (k, v of 2 heads of 16 less), MLP 3 x 64 x 128; embedding 512 x 64."""
+    layer = 64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128
+    norms = 2 * 2 * 64 + 64
+    rotary = 4 * 8
+    values = 512 * 64 + 2 * layer + norms
+    assert done(infer(), tmp_path)["measured"]["weights"] == 2 * values + 2 * rotary
+    eight_bit = done(infer(precision="int8-w8a8"), tmp_path)["measured"]["weights"]
+    rows = 2 * (64 + 32 + 32 + 64 + 128 + 128 + 64)
+    assert eight_bit >= 2 * (values - 2 * layer) + 2 * layer + 2 * rows
+    assert eight_bit < 2 * values
+
+
+def test_layers_go_to_disk_as_planned_and_come_back(tmp_path: Path) -> None:
+    result = done(infer(offload={"weights_cpu": 0.0, "weights_disk": 0.5}), tmp_path)
+    assert result["details"]["layers_by_place"] == {"cpu": 1, "disk": 1}
+    assert list((tmp_path / "offload").glob("*.dat"))
+
+
+def test_shares_of_an_offload_split_are_whole_layers() -> None:
+    assert layer_places(32, stages=1, cpu_share=0.25, disk_share=0.125, main=0) == [0] * 20 + ["cpu"] * 8 + ["disk"] * 4
+    assert layer_places(6, stages=4, cpu_share=0, disk_share=0, main=0) == [0, 0, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "config", "says"),
+    [
+        ({}, {"tensor_parallel": 2}, "tensor_parallel 2"),
+        ({}, {"kv_precision": "fp8"}, "no KV cache in fp8"),
+        ({}, {"precision": "int4-awq"}, "no kernels for weights in int4-awq"),
+        ({}, {"offload": {"kv_cpu": 1.0}}, "needs a GPU beside it"),
+    ],
+)
+def test_what_cannot_be_replayed_says_so(
+    options: dict[str, Any], config: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    small = infer(options=options)
+    result = attempt(replace(small, config={**small.config, **config}), kind="cpu", work=tmp_path)
+    assert result["state"] == "unsupported"
+    assert says in result["detail"]
+
+
+def test_a_model_without_keys_is_not_guessed(tmp_path: Path) -> None:
+    result = attempt(replace(infer(), model={}), kind="cpu", work=tmp_path)
+    assert result["state"] == "unsupported"
+    result = attempt(replace(infer(), model={"model_type": "nothing-known"}), kind="cpu", work=tmp_path)
+    assert result["state"] == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("options", "config"),
+    [
+        ({}, {"checkpointing": "full", "precision": "bf16-mixed", "accumulation": 2}),
+        ({"optimizer_step": "fused"}, {"checkpointing": "selective"}),
+        ({"optimizer_step": "in-backward"}, {"optimizer": "sgd"}),
+        ({}, {"optimizer": "adafactor"}),
+        ({}, {"optimizer": "muon"}),
+        (
+            {"checkpoint_reentrant": True},
+            {"method": "lora", "checkpointing": "full", "lora": {"adapter_dtype": "bf16"}},
+        ),
+    ],
+)
+def test_training_steps(options: dict[str, Any], config: dict[str, Any], tmp_path: Path) -> None:
+    result = done(train(options=options, **config), tmp_path)
+    assert result["measured"]["step"] > 0
+    assert 5.0 < result["details"]["loss"] < 8.0  # ln 512 = 6.2 for random tokens
+
+
+def test_static_bytes_are_weights_gradients_and_two_moments(tmp_path: Path) -> None:
+    """bf16 throughout: four times the weights, and AdamW's step counters of 4 bytes for each of 20 tensors."""
+    weights = done(infer(), tmp_path)["measured"]["weights"] - 2 * 4 * 8
+    static = done(train(), tmp_path)["measured"]["static"]
+    assert static == 4 * weights + 20 * 4 + 2 * 4 * 8
+
+
+def test_only_the_adapters_are_trained(tmp_path: Path) -> None:
+    """Rank 4 on q (64 -> 64) and v (64 -> 32) of two layers: 4 x (128 + 96) x 2 values."""
+    result = done(train(method="lora", lora={"rank": 4, "target_modules": ["q_proj", "v_proj"]}), tmp_path)
+    assert result["details"]["trainable"] == 4 * (128 + 96) * 2
+
+
+def test_tiny_models_keep_family_and_features() -> None:
+    keys = {**MIXTRAL, "layer_types": ["full_attention"] * 16, "rope_parameters": {"rope_type": "default"}}
+    small = tiny_keys(keys)
+    assert (small["model_type"], small["num_local_experts"], small["num_key_value_heads"]) == ("mixtral", 4, 2)
+    assert len(small["layer_types"]) == small["num_hidden_layers"] == 2
+    assert small["tie_word_embeddings"] is True
