@@ -29,6 +29,7 @@ ORDER = (
     "explain",
     "export",
     "accuracy",
+    "replay",
     "doctor",
     "cli",
 )

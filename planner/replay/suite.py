@@ -1,0 +1,108 @@
+"""A spec of pinned workloads -> the self-contained suite that a bare GPU machine replays.
+
+The first GPU under `fleet.gpus` is the card that the suite is meant for; `on` puts another in its place. Workloads
+pinned to any other GPU stay: a larger card is made to look like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from planner import __version__
+from planner.architecture.hf.write import config_of
+from planner.errors import InputError
+from planner.estimate.document import FailedEstimate, WorkloadEstimate
+from planner.estimate.request import resolve_engine
+from planner.estimate.run import Placed, placed_or_failed
+from planner.names import refuse_unknown_names
+from planner.spec.load import LoadedSpec, load_spec
+from planner.spec.types import InferWorkload, Spec, TrainWorkload
+from validation.planfile import expected_of, pinned, training_extras
+from validation.suite import write_suite
+from validation.trial import Trial, slug
+
+if TYPE_CHECKING:
+    from planner.catalog.load import Catalog
+
+GROUP_SEPARATOR = "-"
+
+
+def suite_trials(path: Path, catalog: Catalog, *, on: str | None = None) -> tuple[Trial, ...]:
+    """The trials of a suite's YAML, in its order, each with its prediction.
+
+    Raises InputError with every workload that cannot be predicted.
+    """
+    loaded = load_spec(path)
+    refuse_unknown_names(loaded, catalog)
+    spec = placed_on(loaded, on, catalog)
+    found = tuple(placed_or_failed(spec, catalog))
+    failed = [f"{path}: {e.name}: {e.error}" for e in found if isinstance(e, FailedEstimate)]
+    if failed:
+        raise InputError(*failed)
+    return tuple(trial(p.resolved.workload, p.estimate, catalog) for p in found if isinstance(p, Placed))
+
+
+def built_suite(path: Path, catalog: Catalog, out: Path, *, on: str | None = None) -> tuple[Trial, ...]:
+    """The trials, and their file `OUT/<suite>.json` for a machine that has only torch and `validation/`."""
+    trials = suite_trials(path, catalog, on=on)
+    write_suite(path.stem, trials, out / f"{path.stem}.json", made_with=f"plan {__version__}")
+    return trials
+
+
+def placed_on(loaded: LoadedSpec, gpu: str | None, catalog: Catalog) -> Spec:
+    """The spec with the card it is meant for replaced. Raises InputError for a suite that names none."""
+    spec = loaded.spec
+    if gpu is None:
+        return spec
+    if not spec.fleet.gpus:
+        raise InputError(f"{loaded.source}: fleet.gpus names no card, so none can be put in its place")
+    meant, other = spec.fleet.gpus[0].casefold(), catalog.gpu(gpu).id
+    moved = [
+        w.model_copy(update={"pin": w.pin.model_copy(update={"gpu": other})})
+        if w.pin.gpu is not None and w.pin.gpu.casefold() == meant
+        else w
+        for w in spec.workloads
+    ]
+    return spec.model_copy(update={"workloads": tuple(moved)})
+
+
+def trial(workload: InferWorkload | TrainWorkload, estimate: WorkloadEstimate, catalog: Catalog) -> Trial:
+    """One workload of a suite as a trial."""
+    raw = {**estimate.model_dump(mode="json"), "placements": [placement(workload, estimate)]}
+    entry: dict[str, Any] = workload.model_dump(mode="json", by_alias=True)
+    model = workload.model
+    keys = config_of(catalog.models.entry(model)) if isinstance(model, str) else dict(model)
+    made = Trial(
+        id=slug(estimate.name),
+        mode=estimate.mode,
+        engine=estimate.engine,
+        gpu=estimate.gpu,
+        gpus=estimate.gpus // estimate.replicas,
+        model=keys or {},
+        config={**estimate.config, **training_extras(entry)},
+        options=dict(resolve_engine(workload, catalog).options),
+        workload=without_host(pinned(raw, entry)),
+        expected=expected_of(raw),
+        fits=estimate.memory.device_peak_bytes <= estimate.memory.usable_bytes,
+        usable_bytes=estimate.memory.usable_bytes,
+        group=estimate.name.partition(GROUP_SEPARATOR)[0],
+    )
+    return replace(made, workload={**made.workload, "name": estimate.name})
+
+
+def placement(workload: InferWorkload | TrainWorkload, estimate: WorkloadEstimate) -> dict[str, Any]:
+    """Where an estimate sits, as a plan's placement says it."""
+    return {"node": estimate.host, "gpus_per_replica": workload.pin.gpus_per_replica, "nodes_per_replica": 1}
+
+
+def without_host(entry: dict[str, Any]) -> dict[str, Any]:
+    """The pinned entry without a host: a card alone was measured."""
+    return {**entry, "pin": {k: v for k, v in entry["pin"].items() if k != "node"}}
+
+
+def shipped_suites(folder: Path) -> Iterator[Path]:
+    """The suites that come with the replay, in order of their names."""
+    yield from sorted(folder.glob("*.yaml"))
