@@ -33,6 +33,7 @@ def record_of_trial(trial: Trial, finished: Finished, environment: Mapping[str, 
         "config": dict(trial.config),
         "phases": result.get("phases") or {},
         "clocks": result.get("clocks") or {},
+        "not_compared": not_compared(trial, result, same_gpu=same_gpu),
         **(result.get("details") or {}),
     }
     return Record(
@@ -73,9 +74,13 @@ def quantities(trial: Trial, result: Mapping[str, Any], outcome: Outcome, *, sam
     clocks = result.get("clocks") or {}
     if "power_w" in clocks:
         measured["power"] = clocks["power_w"]
+    for rule in not_compared(trial, result, same_gpu=same_gpu):
+        del measured[rule]
     found = []
     for rule, unit in UNIT_OF_RULE.items():
         expected = trial.expected.get(rule)
+        if not (same_gpu or trial.tiny) and rule in SPEED_RULES:
+            continue
         if rule == "fits" or (expected is None and measured.get(rule) is None):
             continue
         value = measured.get(rule)
@@ -88,6 +93,13 @@ def quantities(trial: Trial, result: Mapping[str, Any], outcome: Outcome, *, sam
         )
     fitted = fits_quantity(trial, outcome)
     return (*found, fitted) if fitted is not None else tuple(found)
+
+
+def not_compared(trial: Trial, result: Mapping[str, Any], *, same_gpu: bool) -> dict[str, float | None]:
+    """Speeds of another GPU than the planned one: kept, and no figures of the planned configuration."""
+    if same_gpu or trial.tiny:
+        return {}
+    return {rule: value for rule, value in (result.get("measured") or {}).items() if rule in SPEED_RULES}
 
 
 def fits_quantity(trial: Trial, outcome: Outcome) -> Quantity | None:

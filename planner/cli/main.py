@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from planner import __version__
-from planner.cli import build, catalog, check, diff, doctor, estimate, explain, init, report, schema, solve
+from planner.cli import build, catalog, check, diff, doctor, estimate, explain, init, report, schema, solve, validate
 from planner.cli.console import answer, say, tolerant_streams
 from planner.errors import PlannerError
 
@@ -35,6 +35,7 @@ app.command()(report.report)
 app.command()(explain.explain)
 app.command()(diff.diff)
 app.command()(solve.solve)
+app.command()(validate.validate)
 app.add_typer(catalog.app, name="catalog")
 app.command()(schema.schema)
 app.command()(doctor.doctor)
