@@ -49,6 +49,13 @@ else. Errors are (predicted - measured) / measured; *median*, *mean* and *90th p
 a table of 250 rows weighs no more than one of five. *Order* is Kendall's tau-b between predicted and measured over the
 configurations of one model on one GPU in one table, averaged over all such sweeps of four or more.
 """
+PEERS_INTRODUCTION = """\
+The same rows, predicted by public packages at the versions named, each on the rows that it can answer; *ours* is this
+planner on exactly those rows. `validation/records/peers/` holds what they said, how they were asked, and what they
+could not answer. Of the memory tools, accelerate counts weights (in training: states), hf-mem weights and cache,
+DeepSpeed states: what they leave out is part of their error. Of the speeds, ours come from parameters fitted to these
+very tables; what sources left out of the fit meet is under *Intervals*.
+"""
 NOT_MEASURED = """\
 ## Measured by this project
 
@@ -102,9 +109,7 @@ def peers_section(rows: Sequence[Scored], peers: Sequence[Peer]) -> str:
     """The same rows beside other public estimators."""
     parts = [
         "## Beside other estimators\n",
-        "The same rows, predicted by public packages at the versions named, each on the rows that it can answer;"
-        " *ours* is this planner on exactly those rows. `validation/records/peers/` holds what they said, how they were"
-        " asked, and what they could not answer.\n",
+        PEERS_INTRODUCTION,
     ]
     for peer in peers:
         parts.append(f"**{peer.name} {peer.version}**: {peer.what}\n")

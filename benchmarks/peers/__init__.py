@@ -1,0 +1,1 @@
+"""What other public estimators say of the published records."""
