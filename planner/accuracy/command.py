@@ -33,8 +33,8 @@ def score(paths: Sequence[Path], json: bool) -> str:
         where = ", ".join(str(p) for p in paths)
         raise InputError(f"{where}: {len(records)} records, and no measured figure to hold a prediction against")
     if json:
-        return json_text.dumps(document(rows), indent=1, allow_nan=False) + "\n"
-    return report(rows)
+        return json_text.dumps(document(rows), indent=1, allow_nan=False)
+    return report(rows).rstrip("\n")
 
 
 def document(rows: Sequence[Scored]) -> dict[str, Any]:

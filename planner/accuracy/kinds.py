@@ -122,22 +122,35 @@ def of_family(rows: Iterable[Scored], family: str) -> list[Scored]:
     return [r for r in rows if r.is_memory == (family == "memory")]
 
 
-WORKLOAD_KINDS = (
-    Kind("inference", kind("infer")),
-    Kind("full training", kind("train_full")),
-    Kind("LoRA", kind("train_lora")),
-    Kind("QLoRA", kind("train_qlora")),
-    Kind("all", every),
+PEAK = rule("allocated")
+SIMULATED_KINDS = (
+    Kind("inference: allocated", both(kind("infer"), PEAK)),
+    Kind("full training: allocated", both(kind("train_full"), PEAK)),
+    Kind("LoRA: allocated", both(kind("train_lora"), PEAK)),
+    Kind("QLoRA: allocated", both(kind("train_qlora"), PEAK)),
+    Kind("all: allocated", PEAK),
+    Kind("all: reserved", rule("reserved")),
+    Kind("training: static", rule("static")),
 )
-"""Lines for records that were made here: simulated cases and trials on a device."""
+"""Lines of simulated cases: peaks. Their parts stand in the table by quantity."""
+MEASURED_KINDS = (
+    Kind("inference: allocated", both(kind("infer"), PEAK)),
+    Kind("full training: allocated", both(kind("train_full"), PEAK)),
+    Kind("LoRA and QLoRA: allocated", both(kind("train"), not_(kind("train_full")), PEAK)),
+    Kind("all: allocated", PEAK),
+    Kind("all: reserved", rule("reserved")),
+    Kind("all: device", rule("device")),
+    Kind("host", rule("host")),
+)
+"""Lines of trials on a device of this project's own."""
 
 KINDS: Mapping[tuple[str, str], Sequence[Kind]] = MappingProxyType(
     {
         ("published", "memory"): MEMORY_KINDS,
         ("published", "speed"): SPEED_KINDS,
-        ("simulated", "memory"): WORKLOAD_KINDS,
-        ("simulated", "speed"): WORKLOAD_KINDS,
-        ("measured", "memory"): WORKLOAD_KINDS,
+        ("simulated", "memory"): SIMULATED_KINDS,
+        ("simulated", "speed"): SPEED_KINDS,
+        ("measured", "memory"): MEASURED_KINDS,
         ("measured", "speed"): SPEED_KINDS,
     }
 )

@@ -27,7 +27,6 @@ from planner.accuracy.tables import (
 from planner.accuracy.types import Scored
 
 NUM_WORST = 30
-FAMILIES = ("memory", "speed")
 STRATUM_COLUMNS = (ROWS, SOURCES, MEDIAN, MAPE, P90, BIAS, WITHIN_20)
 TITLES = {
     ("published", "memory"): "Memory, published measurements",
@@ -162,20 +161,28 @@ def left_out_table(errors: Sequence[Residual], stretch: Stretch) -> str:
 
 
 def worst_section(rows: Sequence[Scored], causes: Sequence[Cause]) -> str:
-    """The rows furthest off, and why."""
+    """The rows furthest off, and why; of simulated cases the peaks alone."""
+    real = [r for r in rows if r.origin != "simulated"]
+    lists = {
+        "Memory": of_family(real, "memory"),
+        "Speed": of_family(real, "speed"),
+        "Peaks of simulated cases": [r for r in rows if r.origin == "simulated" and r.rule == "allocated"],
+    }
     parts = ["## Furthest off\n"]
-    for family in FAMILIES:
-        worst = worst_rows(of_family(rows, family), NUM_WORST)
+    for title, of in lists.items():
+        if not of:
+            continue
         lines = ["| error | record | model | on | quantity | why |", "| ---: | --- | --- | --- | --- | --- |"]
-        for r in worst:
-            assert r.answer is not None
-            why = cause_of(causes, r) or "open"
-            place = f"{r.framework}, {r.answer.gpu}"
-            lines.append(
-                f"| {r.error:+.0%} | {r.record} | {r.model} | {place} | {r.rule} | {why} |".replace("%", " %", 1)
-            )
-        parts.append(f"{family.capitalize()}:\n\n" + "\n".join(lines) + "\n")
+        lines += [worst_line(r, cause_of(causes, r) or "open") for r in worst_rows(of, NUM_WORST)]
+        parts.append(f"{title}:\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def worst_line(row: Scored, why: str) -> str:
+    """One row: how far off, which, and why."""
+    assert row.answer is not None
+    error = f"{row.error:+.0%}".replace("%", " %")
+    return f"| {error} | {row.record} | {row.model} | {row.framework}, {row.answer.gpu} | {row.rule} | {why} |"
 
 
 def short_tables(rows: Sequence[Scored]) -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from planner.catalog.intervals import IntervalFact, interval_of
 
-OUTER_QUANTILE = 0.95
-"""Upper end of the recorded 90 % intervals."""
 MEDIAN = 0.5
 
 
@@ -25,27 +21,18 @@ class Margins:
     """On times to first token."""
 
 
-def stretch(factor: float, quantile: float) -> float:
-    """A factor of the 95 % quantile brought to another quantile, errors being log-normal; at least 1.
+def margins_of(facts: tuple[IntervalFact, ...], *, kind: str, engine: str, quantile: float) -> Margins:
+    """The factors of one kind of workload at a quantile, from the errors its validation recorded.
 
-    >>> round(stretch(2.0, 0.95), 6), stretch(2.0, 0.5)
-    (2.0, 1.0)
+    Recorded factors of speeds are those of rates: the slow end of a rate is the long end of a time.
     """
     if quantile <= MEDIAN:
-        return 1.0
-    normal = NormalDist()
-    return max(1.0, math.exp(math.log(factor) * normal.inv_cdf(quantile) / normal.inv_cdf(OUTER_QUANTILE)))
-
-
-def margins_of(facts: tuple[IntervalFact, ...], *, kind: str, engine: str, quantile: float) -> Margins:
-    """The factors of one kind of workload, from the intervals its validation recorded."""
-    if quantile <= MEDIAN:
         return Margins()
-    memory = interval_of(facts, figure="memory", kind=kind, engine=engine)
+    memory = interval_of(facts, figure="device", kind=kind, engine=engine)
     speed = interval_of(facts, figure="speed", kind=kind, engine=engine)
     ttft = interval_of(facts, figure="ttft", kind=kind, engine=engine) if kind == "infer" else speed
     return Margins(
-        memory=stretch(memory.high, quantile),
-        seconds=stretch(1.0 / speed.low, quantile),
-        ttft=stretch(1.0 / ttft.low, quantile),
+        memory=memory.factor_at(quantile),
+        seconds=1.0 / speed.factor_at(1.0 - quantile),
+        ttft=1.0 / ttft.factor_at(1.0 - quantile),
     )

@@ -8,10 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from planner.candidates.margins import stretch
+from planner.candidates.margins import Margins, margins_of
 from planner.candidates.offload import least_share
 from planner.candidates.search import dominates, undominated
 from planner.candidates.types import Candidate
+from planner.catalog.intervals import IntervalFact
 from planner.errors import ImpossibleError
 from planner.estimate.hardware import hardware
 from planner.estimate.memory import infer_memory, train_memory, usable_bytes
@@ -120,11 +121,16 @@ def test_a_safer_quantile_never_needs_less() -> None:
     assert any(safer[k] > median[k] for k in safer)
 
 
-def test_the_stretch_of_a_quantile_is_log_normal() -> None:
-    """At 0.95 the recorded factor itself; the square of it lies twice as far out in standard deviations."""
-    assert stretch(2.0, 0.95) == pytest.approx(2.0)
-    assert stretch(2.0, 0.5) == 1.0
-    assert 1.0 < stretch(2.0, 0.8) < stretch(2.0, 0.9) < 2.0
+def test_margins_reach_as_far_as_the_recorded_errors_of_the_quantile() -> None:
+    given = {"kind": "infer", "low": 0.5, "high": 2.0, "rows": 9, "source": "test", "as_of": "2026"}
+    facts = tuple(IntervalFact.model_validate({"figure": figure, **given}) for figure in ("memory", "speed"))
+
+    def margins(quantile: float) -> Margins:
+        return margins_of(facts, kind="infer", engine="vllm", quantile=quantile)
+
+    assert margins(0.95) == Margins(memory=pytest.approx(2.0), seconds=pytest.approx(2.0), ttft=pytest.approx(2.0))
+    assert margins(0.5) == Margins()
+    assert 1.0 < margins(0.8).memory < margins(0.9).memory < 2.0
 
 
 OFFLOAD = """
