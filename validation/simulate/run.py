@@ -15,7 +15,7 @@ import torch
 from validation import models
 from validation.simulate import loops
 from validation.simulate.backend import like_cuda
-from validation.simulate.case import Adapters, Case
+from validation.simulate.case import WEIGHTS, Adapters, Case
 from validation.simulate.kernels import CUBLAS_WORKSPACE, kernel_bytes
 from validation.simulate.peaks import Memory, memory_of
 from validation.simulate.tracker import Step, Tracker, resizes_followed
@@ -107,7 +107,12 @@ def adapted(model: Any, adapters: Adapters, device: str) -> Any:
         r=adapters.rank, lora_alpha=2 * adapters.rank, lora_dropout=adapters.dropout, target_modules=targets
     )
     with torch.device(device):
-        return make(model, config, autocast_adapter_dtype=adapters.dtype == "fp32")
+        found = make(model, config, autocast_adapter_dtype=adapters.dtype == "fp32")
+    dtype = getattr(torch, WEIGHTS[adapters.dtype])
+    for p in found.parameters():
+        if p.requires_grad:  # peft gives adapters the base's type, but leaves those on `meta` as they are
+            p.data = p.data.to(dtype)
+    return found
 
 
 @contextlib.contextmanager

@@ -208,12 +208,12 @@ def _tensors(out: Any) -> Iterator[torch.Tensor]:
 
 
 def _answer(tensor: torch.Tensor) -> bool | float:
-    """No position is padded, no sequence packed; counters on the host stand at 1.
+    """No position is padded, no sequence packed; norms that an optimizer scales by, and its counters, are 1.
 
-    Raises DataDependentError for a value that nothing is known about.
+    Raises DataDependentError for a whole number, which could be a shape.
     """
     if tensor.dtype == torch.bool:
         return True
-    if tensor.device.type == "cpu" and tensor.numel() == 1:
+    if tensor.is_floating_point():
         return 1.0
     raise DataDependentError(f"the model reads a {tensor.dtype} value, which does not exist without a GPU")

@@ -1,0 +1,99 @@
+"""`python -m validation.simulate`: memory of a workload without a GPU, as JSON.
+
+python -m validation.simulate CASE...                  each a JSON or YAML file with a workload of a spec, `model`
+                                                       being the keys of its config.json; `-` reads one from stdin
+python -m validation.simulate --grid SUITE -o FOLDER   all cases of a suite, as records
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from validation.record import Record
+from validation.simulate import grid
+from validation.simulate.case import CaseError
+
+BAD_INPUT = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the arguments say; the exit code."""
+    args = _parser().parse_args(argv)
+    as_of = datetime.now(UTC).date().isoformat()
+    try:
+        if args.grid:
+            _grid(args.grid, args.output, args.only, as_of)
+            return 0
+        cases = [case for name in args.cases for case in _cases(name)]
+        records = [grid.simulate(_planned(c, args.compute_capability), command=_command(), as_of=as_of) for c in cases]
+    except (CaseError, OSError) as err:
+        print(f"simulate: {err}", file=sys.stderr)
+        return BAD_INPUT
+    print(json.dumps([record.as_dict() for record in records], indent=1))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m validation.simulate", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help="file with one workload or a list of them; - for stdin"
+    )
+    parser.add_argument("--grid", type=Path, metavar="SUITE", help="run a suite of cases instead")
+    parser.add_argument("-o", "--output", type=Path, default=Path("simulated"), help="folder of the suite's records")
+    parser.add_argument("--only", default="", help="those of the suite whose name holds this text")
+    parser.add_argument("--compute-capability", type=int, default=8, help="first digit, for the libraries' workspaces")
+    return parser
+
+
+def _grid(suite: Path, folder: Path, only: str, as_of: str) -> None:
+    records: dict[str, list[Record]] = defaultdict(list)
+    for case in grid.planned(grid.load_suite(suite), only=only):
+        began = time.perf_counter()
+        record = grid.simulate(case, command=_command(), as_of=as_of)
+        records[case.kind].append(record)
+        grid.write(folder, case.kind, records[case.kind])
+        print(f"{case.name}: {time.perf_counter() - began:.1f} s", file=sys.stderr)
+
+
+def _cases(name: str) -> list[Mapping[str, Any]]:
+    """The workloads of a file. Raises CaseError where it holds none."""
+    import yaml
+
+    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise CaseError(f"{name}: {err}") from None
+    cases = found if isinstance(found, list) else [found]
+    for case in cases:
+        if not isinstance(case, Mapping) or not isinstance(case.get("model"), Mapping) or "mode" not in case:
+            raise CaseError(f"{name}: a case is a workload with `mode`, and `model` as the keys of a config.json")
+    return cases
+
+
+def _planned(workload: Mapping[str, Any], compute_capability: int) -> grid.Planned:
+    keys = workload["model"]
+    return grid.Planned(
+        name=str(workload.get("name", f"{keys.get('model_type')}-{workload['mode']}")),
+        kind=str(keys.get("model_type")),
+        workload=workload,
+        keys=keys,
+        compute_capability=int(workload.get("compute_capability", compute_capability)),
+    )
+
+
+def _command() -> str:
+    return "python -m validation.simulate"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
