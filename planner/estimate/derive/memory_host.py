@@ -9,7 +9,7 @@ import numpy as np
 from planner.estimate.derive.steps import bytes_text, exact, product, scalar, step
 from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.fixed import fixed_bytes
-from planner.estimate.memory.train import states_of
+from planner.estimate.memory.train_states import states_of
 from planner.estimate.types import Hardware, InferJob, InferWays, TrainJob, TrainWays
 
 OFFLOAD_SOURCE = "the shares of the configuration's `offload`; each GPU of a node keeps its own part in the node's host"
