@@ -14,7 +14,7 @@ from planner.resources import data_folder
 
 
 class PerArch(BaseModel):
-    """Bytes by architecture; `default` serves the architectures not named."""
+    """Bytes by GPU or architecture; `default` serves those not named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,9 +32,10 @@ class PerArch(BaseModel):
             **{k: v for k, v in raw.items() if k in about},
         }
 
-    def of(self, arch: str) -> int:
-        """Bytes on one GPU of the architecture."""
-        return self.by_arch.get(arch, self.by_arch["default"])
+    def of(self, arch: str, gpu: str | None = None) -> int:
+        """Bytes on one GPU of the architecture; a GPU named on its own wins."""
+        whole = self.by_arch.get(arch, self.by_arch["default"])
+        return whole if gpu is None else self.by_arch.get(gpu, whole)
 
 
 class RuntimeFacts(BaseModel):

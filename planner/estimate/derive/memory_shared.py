@@ -87,7 +87,7 @@ def totals(memory: MemoryDocument, hw: Hardware) -> tuple[DerivationStep, ...]:
         step(
             "memory.usable_bytes",
             "memory the driver reports - its own reserve",
-            f"{exact(hw.memory_bytes)} - {exact(reserve.of(arch))}",
+            f"{exact(hw.memory_bytes)} - {exact(reserve.of(arch, str(hw.gpu.reshape(-1)[0])))}",
             bytes_text(memory.usable_bytes),
             f"{reserve.source}, {reserve.as_of}",
         ),

@@ -130,7 +130,12 @@ def profiled_forward(job: InferJob, ways: InferWays, hw: Hardware) -> Floats:
     text = forward_bytes(
         job, tokens=batched_tokens(job, hw), sequences=np.ones(1), tensor_parallel=ways.tensor_parallel
     )
-    images = profiled_vision_bytes(job, tokens=batched_tokens(job, hw), sequences=most_sequences(job, hw))
+    images = profiled_vision_bytes(
+        job,
+        tokens=batched_tokens(job, hw),
+        sequences=most_sequences(job, hw),
+        tensor_parallel=ways.tensor_parallel,
+    )
     result: Floats = np.maximum(text, images)
     return result
 

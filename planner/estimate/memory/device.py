@@ -27,7 +27,10 @@ def per_arch(arch: NDArray[np.str_], of: Callable[[str], int]) -> Floats:
 
 def usable_bytes(hw: Hardware) -> Floats:
     """Device memory a process can see: what the driver reports less its own reserve."""
-    result: Floats = hw.memory_bytes - per_arch(hw.arch, runtime_facts().driver_reserve_bytes.of)
+    reserve = runtime_facts().driver_reserve_bytes
+    kinds, inverse = np.unique(np.stack(np.broadcast_arrays(hw.arch, hw.gpu)), axis=1, return_inverse=True)
+    each = np.array([float(reserve.of(str(arch), str(gpu))) for arch, gpu in kinds.T])
+    result: Floats = hw.memory_bytes - each[inverse.reshape(-1)]
     return result
 
 

@@ -178,29 +178,35 @@ def vision_bytes(job: InferJob) -> float:
     return total
 
 
-def profiled_vision_bytes(job: InferJob, *, tokens: Floats, sequences: Floats) -> Floats:
+def profiled_vision_bytes(job: InferJob, *, tokens: Floats, sequences: Floats, tensor_parallel: Ints) -> Floats:
     """Of the vision tower in a serving engine's profile run: every dummy request brings its largest image.
 
     A tower that the text reads by cross attention keeps the states of several layers, stacks and joins them: the joined
     width, the stack and the states kept are 3 x its input, beside the pixels. Llama-3.2-11B-Vision with 128
-    requests: 36.1 of 36.63 GiB logged. Towers whose tokens stand in the prompt take as many images as fit its tokens.
+    requests: 36.1 of 36.63 GiB logged. Towers whose tokens stand in the prompt take as many images as fit its
+    tokens; where an image may have any size, the largest is `largest_image_tokens`.
     """
     towers = list(job.model.stack("vision"))
-    if not towers or job.model.image_tokens is None:
+    image = job.model.image_tokens
+    if not towers or image is None:
         return np.zeros(1)
     size = compute_bytes(job)
-    one = np.ones(1, dtype=np.int64)
     patches = max(b.tokens_fixed or 0 for b in towers)
-    hidden = max(b.hidden_size for b in towers)
-    joined = max((t.in_features for t in job.model.outer if t.role == "projector"), default=0)
     if any(b.cross_attention is not None for b in job.model.stack("decoder")):
+        joined = max((t.in_features for t in job.model.outer if t.role == "projector"), default=0)
         pixels = max((t.in_features for t in job.model.outer if t.name == "patch_embedding"), default=0)
+        hidden = max(b.hidden_size for b in towers)
         cross: Floats = sequences * patches * (max(JOINED_COPIES * joined, hidden) + pixels) * size
         return cross
-    per_image = job.image_tokens or job.model.image_tokens.tokens
-    images = np.maximum(np.minimum(sequences, np.floor(tokens / per_image)), 1.0) if per_image else np.ones(1)
-    width = max(float(activation_width(job, b, one)[0]) for b in towers)
-    result: Floats = images * patches * width * size
+    tiles = image.max_tiles + 1 if image.kind == "tiles" else 1
+    per_image = image.tokens * tiles
+    patches = image.patches * tiles or patches
+    if image.kind == "grid":
+        per_image = int(job.engine.optional_number("largest_image_tokens") or job.image_tokens or 1)
+        patches = per_image * image.patches_per_token
+    images = np.maximum(np.minimum(sequences, np.floor(tokens / max(per_image, 1))), 1.0)
+    widths = [activation_width(job, b, tensor_parallel) for b in towers]
+    result: Floats = images * patches * np.maximum.reduce(np.broadcast_arrays(*widths)) * size
     return result
 
 

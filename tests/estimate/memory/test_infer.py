@@ -139,3 +139,62 @@ def test_columns_give_what_single_rows_give() -> None:
     for i, (tp, batch) in enumerate(((1, 1), (2, 8), (4, 64))):
         single = infer_memory(job, infer_ways(batch, tensor_parallel=whole(tp)), hardware())
         assert many.device_peak_bytes[i] == single.device_peak_bytes[0]
+
+
+@pytest.mark.parametrize(("model", "gib"), [("qwen2.5-0.5b", 0.68), ("qwen2.5-1.5b", 1.51), ("qwen2.5-3b", 2.50)])
+def test_awq_files_of_tied_models_peak_while_they_load(model: str, gib: float) -> None:
+    """Qwen2.5 speed table, 1 + 2,048 tokens: the files hold the head twice."""
+    job = infer_job(
+        model,
+        engine=engine("transformers@4.46.0"),
+        weights=catalog().precision("int4-awq"),
+        input_tokens=1,
+        output_tokens=2048,
+    )
+    memory = infer_memory(job, infer_ways(), hardware())
+    assert str(memory.phase[0]) == "load"
+    assert float(memory.allocated_peak_bytes[0]) / GIB == pytest.approx(gib, rel=0.02)
+
+
+@pytest.mark.parametrize(("model", "prompt", "gib"), [("qwen1.5-7b", 30720, 62.29), ("qwen1.5-14b", 14336, 57.05)])
+def test_old_generation_loops_hold_two_caches_and_the_prompts_logits(model: str, prompt: int, gib: float) -> None:
+    """Qwen1.5 speed table of March 2024."""
+    old = engine("transformers@4.38.0")
+    job = infer_job(model, engine=old, input_tokens=prompt, output_tokens=2048)
+    memory = infer_memory(job, infer_ways(), hardware())
+    assert float(memory.allocated_peak_bytes[0]) / GIB == pytest.approx(gib, rel=0.005)
+
+
+def test_an_encoder_in_llama_cpp_keeps_its_tables_in_host_memory() -> None:
+    """ggml-org CI log of bge-small: 40.73 MiB of weights, 9.00 of keys and values, 16.00 of compute buffer."""
+    job = infer_job(
+        "BAAI/bge-small-en-v1.5",
+        engine=engine("llamacpp", ubatch=2048, max_model_len=512),
+        weights=catalog().precision("gguf-f16"),
+        attention="eager",
+        input_tokens=511,
+        output_tokens=1,
+    )
+    parts = infer_memory(job, infer_ways(), hardware()).parts
+    found = [float(parts[p][0]) / MIB for p in ("weights", "kv_cache", "workspace")]
+    assert found == pytest.approx([40.73, 9.00, 16.00], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "tokens", "act"),
+    [
+        ("llama-3-8b", 1, 2048, 119_304),
+        ("mixtral-8x7b", 1, 4096, 279_136),
+        ("phi-3-mini-128k", 1, 2048, 90_504),
+        ("qwen3-30b-a3b", 1, 4096, 148_552),
+    ],
+)
+def test_prefill_holds_what_the_model_code_holds_on_meta_tensors(
+    model: str, batch: int, tokens: int, act: float
+) -> None:
+    """Bytes a token beside weights and cache at the peak, transformers 5.23 with SDPA."""
+    job = infer_job(model, attention="sdpa", input_tokens=tokens, output_tokens=4)
+    memory = infer_memory(job, infer_ways(batch=batch), hardware())
+    library = 8_519_680
+    held = float(memory.parts["activations"][0] + memory.parts["workspace"][0]) - library
+    assert held / (batch * tokens) == pytest.approx(act, rel=0.006)
