@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from planner.architecture.latent import latent_attention, latent_tensors
@@ -51,9 +52,16 @@ def build_decoder(entry: ModelEntry, arch: DecoderArchitecture) -> Model:
         layer_order=tuple(distinct.index(kind) for kind in kinds),
         has_head=arch.lm_head and entry.task != "embedding",
         logit_softcap=arch.logit_softcap,
+        alibi=arch.position == "alibi",
+        eager_only=arch.logit_softcap or arch.position == "alibi" or has_sinks(blocks),
         image_tokens=tower.image_tokens if tower else None,
         image_size=tower.image_size if tower else None,
     )
+
+
+def has_sinks(blocks: Iterable[Block]) -> bool:
+    """Some layer's attention has a learned sink beside its scores."""
+    return any(t.name == "sinks" for b in blocks for t in b.tensors)
 
 
 def _layer_kinds(arch: DecoderArchitecture) -> tuple[LayerKind, ...]:

@@ -258,6 +258,10 @@ class Model:
     has_head: bool = True
     """A vocabulary projection is computed (false for encoders and embedding models)."""
     logit_softcap: bool = False
+    alibi: bool = False
+    """Positions are biases on the attention scores."""
+    eager_only: bool = False
+    """The model class has no fused attention: score biases, sinks, capped scores (BLOOM, gpt-oss, Gemma-2)."""
     activations_modelled: bool = True
     """False for kinds whose activations are an estimate with a wider interval (vision, diffusion ...)."""
     image_tokens: ImageTokens | None = None

@@ -14,9 +14,10 @@ from planner.units import GIB, MIB
 
 SEGMENT_BYTES = 20 * MIB
 """Blocks of 1 to 10 MiB come from segments of this size (torch CUDACachingAllocator)."""
-STABLE_FRAGMENTATION = 0.03
-"""Reserved above peak allocated where shapes repeat: 1.02 to 1.10 in public logs; generate() with growing caches and
-training with fixed lengths sit at the low end. Calibrated closed form: a later pass replays traces."""
+STABLE_FRAGMENTATION = 0.25
+"""Reserved above peak allocated, over what comes and goes beside the weights: the least squared relative error of
+reserved over 84 simulated inference cases whose allocations were replayed through the allocator (median 0.33 of the
+transient, which is 6 % of the whole; 1.02 to 1.10 in public logs)."""
 
 
 def per_arch(arch: NDArray[np.str_], of: Callable[[str], int]) -> Floats:

@@ -17,7 +17,7 @@ from planner.estimate.memory.fixed import (
     stage_part,
     tied_head_file_bytes,
 )
-from planner.estimate.memory.kv_cache import CacheShape, cache_shape, full_length, is_encoder_decoder
+from planner.estimate.memory.kv_cache import CacheShape, cache_shape, cross_tokens, full_length, is_encoder_decoder
 from planner.estimate.memory.working_set import (
     KEPT_LOGITS_BYTES,
     compute_bytes,
@@ -129,6 +129,7 @@ def phases(job: InferJob, ways: InferWays) -> tuple[Phase, ...]:
             Phase(name="decode", cache=copies * prompt_cache, activations=none, logits=kept * share, once=none)
         )
     growing = none if static(job) or legacy(job) else whole / num_tensors(job, ways)
+    growing = growing + encoder_output_bytes(job)
     last = last_logits(job, ways)
     activations = np.where(growing >= last, growing, 0.0)
     every.append(
@@ -141,6 +142,13 @@ def phases(job: InferJob, ways: InferWays) -> tuple[Phase, ...]:
         )
     )
     return tuple(every)
+
+
+def encoder_output_bytes(job: InferJob) -> float:
+    """What the encoder of an encoder-decoder hands on, one sequence: held while the answer is written."""
+    if not is_encoder_decoder(job.model):
+        return 0.0
+    return float(cross_tokens(job) * job.model.hidden_size * compute_bytes(job))
 
 
 def prefill(cache: Floats, unit: Floats, logits: Floats, once: Floats) -> Phase:
@@ -184,7 +192,9 @@ def prompt_cache_bytes(job: InferJob, cache: CacheShape, ways: InferWays) -> Flo
     """
     if not keeps_cache(job):
         return np.zeros(1)
-    if static(job) or is_encoder_decoder(job.model):
+    if is_encoder_decoder(job.model):
+        return np.zeros(1)
+    if static(job):
         return cache_per_sequence(job, cache, ways, full_length(job))
     whole = replace(cache, lines=tuple(replace(line, window=None) for line in cache.lines))
     return cache_per_sequence(job, whole, ways, job.input_tokens)
@@ -230,9 +240,20 @@ def prompt_tokens(job: InferJob) -> int:
 
 
 def logits_of(job: InferJob, ways: InferWays) -> Floats:
-    """Logits of a prefill of one sequence: the last position, or all of them in older versions."""
-    rows = prompt_tokens(job) if job.engine.options.get("logits") == "all" else 1
-    return logits_bytes(job.model, rows=np.full(1, float(rows)), tensor_parallel=ways.tensor_parallel)
+    """Logits of a prefill of one sequence: the last position, or all of them.
+
+    Versions up to 4.44 make a 32-bit copy of them all; later ones of the last position, beside the embeddings and
+    final hidden states of the prompt.
+    """
+    tokens = np.full(1, float(prompt_tokens(job)))
+    if job.engine.options.get("logits") != "all":
+        return last_logits(job, ways)
+    if job.engine.options.get("logits_upcast") == "all":
+        return logits_bytes(job.model, rows=tokens, tensor_parallel=ways.tensor_parallel)
+    size = compute_bytes(job)
+    plain = logits_bytes(job.model, rows=tokens, tensor_parallel=ways.tensor_parallel, per_logit=size)
+    result: Floats = plain + 2 * tokens * job.model.hidden_size * size
+    return result
 
 
 def last_logits(job: InferJob, ways: InferWays) -> Floats:

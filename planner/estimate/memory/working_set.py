@@ -11,11 +11,15 @@ from planner.estimate.types import Floats, InferJob, Ints
 EAGER_SCORE_BYTES = {"bf16": 10, "fp16": 8, "fp32": 8, "tf32": 8}
 """Per attention score in eager attention at its softmax in 32 bit: the 16-bit scores, their 32-bit copy and the result
 (bf16); torch converts fp16 inside the kernel, and the 16-bit result joins them (ATen SoftMax.cpp; model code)."""
+ALIBI_SCORE_BYTES = 16
+"""With biases added in 32 bit (BLOOM): three 32-bit tensors and two in 16."""
 EAGER_LIVE = 3
 """Hidden-size tensors beside eager attention's own: embeddings, the layer's input and its norm."""
 RESIDUAL_EAGER = 4
 """Hidden-size tensors beside the MLP's inner ones in eager code: embeddings, the layer's input, the sum after
 attention and its norm. n x (3I + 4h) x 2 bytes to 0.1 % of the model code run on meta tensors, Qwen2.5 7B to 72B."""
+RESIDUAL_POST_NORM = 3
+"""... where the norms follow attention and MLP, so none of their results waits as an input (BERT, OLMo-2)."""
 RESIDUAL_FUSED = 3
 """The same with fused norms, which work in place: 6 x I / t + 6 x h bytes a token, exact on two vLLM profile runs."""
 RESIDUAL_REDUCED = 5
@@ -33,6 +37,7 @@ ALL_LOGITS_BYTES = 6
 KEPT_LOGITS_BYTES = 4
 """The 32-bit logits of the prompt that old generation loops hold during the first decode step."""
 POSITION_ID_BYTES = 8
+PIXEL_BYTES = 4
 JOINED_COPIES = 3
 VAE_CHANNELS = 256
 VAE_LIVE_MAPS = 2
@@ -41,7 +46,7 @@ VAE_LIVE_MAPS = 2
 def activation_width(job: InferJob, block: Block, tensor_parallel: Ints) -> Floats:
     """Live values per token at the widest point of a layer of the block."""
     fused = job.engine.options.get("mlp_kernel") == "fused"
-    residual = RESIDUAL_FUSED if fused else RESIDUAL_EAGER
+    residual = RESIDUAL_FUSED if fused else residual_eager(block)
     widths = [np.zeros(1)]
     if block.feed_forward is not None:
         inner = block.feed_forward.intermediate_size
@@ -59,6 +64,19 @@ def activation_width(job: InferJob, block: Block, tensor_parallel: Ints) -> Floa
     widest = np.maximum.reduce(np.broadcast_arrays(*widths))
     result: Floats = widest + residual * block.hidden_size
     return result
+
+
+def residual_eager(block: Block) -> int:
+    """Hidden-size tensors beside the MLP's inner ones in eager code; GPT-2 also holds its position embeddings."""
+    names = {t.name for t in block.tensors}
+    if "output_layernorm" in names or ("post_feedforward_layernorm" in names and "input_layernorm" not in names):
+        return RESIDUAL_POST_NORM
+    return RESIDUAL_EAGER + written_out(block)
+
+
+def written_out(block: Block) -> bool:
+    """GPT-2's own class: one-dimensional convolutions, softmax in the type of the scores."""
+    return any(t.module == "c_attn" for t in block.tensors) and block.stack == "decoder"
 
 
 def live_inner(block: Block, *, fused: bool) -> int:
@@ -104,10 +122,16 @@ def forward_bytes(job: InferJob, *, tokens: Floats, sequences: Floats, tensor_pa
         return np.zeros(1)
     live = [stack_tokens(job, b, tokens, sequences) * activation_width(job, b, tensor_parallel) for b in main]
     total: Floats = np.maximum.reduce(np.broadcast_arrays(*live)) * compute_bytes(job)
-    if job.attention == "eager":
+    if runs_eager(job):
         scores, kept = eager_bytes(job, main, tokens, sequences, tensor_parallel)
         total = np.maximum(total + kept, scores)
     return total
+
+
+def runs_eager(job: InferJob) -> bool:
+    """Attention scores are written out: asked for, or the library's class knows nothing else."""
+    plain = job.engine.options.get("mlp_kernel") != "fused"
+    return job.attention == "eager" or (plain and job.model.eager_only and (job.attention == "sdpa" or job.model.alibi))
 
 
 def stack_tokens(job: InferJob, block: Block, tokens: Floats, sequences: Floats) -> Floats:
@@ -126,13 +150,14 @@ def eager_bytes(
     audio are apart.
     """
     size = compute_bytes(job)
-    per_score = EAGER_SCORE_BYTES.get(job.weights.compute, EAGER_SCORE_BYTES["bf16"])
+    usual = EAGER_SCORE_BYTES.get(job.weights.compute, EAGER_SCORE_BYTES["bf16"])
     live, kept = [np.zeros(1)], [np.zeros(1)]
     for block in blocks:
         a = block.attention
         if a is None:
             continue
         windows = audio_windows(job.model, job.audio_s) if block.stack == "encoder" else 1
+        per_score = ALIBI_SCORE_BYTES if job.model.alibi else 2 * size if written_out(block) else usual
         rows = stack_tokens(job, block, tokens, sequences)
         apart = np.maximum(sequences, 1) * windows
         length = rows / apart
@@ -171,7 +196,7 @@ def vision_bytes(job: InferJob) -> float:
     for block in job.model.stack("vision", "audio"):
         tokens = (block.tokens_fixed or 0) * max(1, job.num_images)
         width = activation_width(job, block, np.ones(1, dtype=np.int64))
-        total = max(total, float(tokens * width[0] * compute_bytes(job)))
+        total = max(total, tokens * (float(width[0]) * compute_bytes(job) + pixel_bytes(job)))
     if job.image_width:
         pixels = job.image_width * job.image_height
         total = max(total, pixels * VAE_CHANNELS * VAE_LIVE_MAPS * compute_bytes(job))
@@ -210,9 +235,15 @@ def profiled_vision_bytes(job: InferJob, *, tokens: Floats, sequences: Floats, t
     return result
 
 
-def logits_bytes(model: Model, *, rows: Floats, tensor_parallel: Ints) -> Floats:
-    """Of the logits of `rows` positions: 16-bit and their 32-bit copy."""
+def pixel_bytes(job: InferJob) -> float:
+    """Of the pixels behind one patch: in 32 bit as they come in, and their 16-bit copy."""
+    pixels = max((t.in_features for t in job.model.outer if t.name == "patch_embedding"), default=0)
+    return float(pixels * (PIXEL_BYTES + (compute_bytes(job) if compute_bytes(job) < PIXEL_BYTES else 0)))
+
+
+def logits_bytes(model: Model, *, rows: Floats, tensor_parallel: Ints, per_logit: float = ALL_LOGITS_BYTES) -> Floats:
+    """Of the logits of `rows` positions: 16-bit and their 32-bit copy, unless `per_logit` says otherwise."""
     if not model.has_head:
         return np.zeros(1)
-    result: Floats = rows * model.vocab_size * ALL_LOGITS_BYTES / tensor_parallel
+    result: Floats = rows * model.vocab_size * per_logit / tensor_parallel
     return result
