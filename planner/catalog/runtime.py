@@ -47,6 +47,8 @@ class RuntimeFacts(BaseModel):
     context_bytes: PerArch
     cublas_workspace_bytes: PerArch
     nccl_bytes: PerArch
+    mxfp4_hidden_multiple: PerArch
+    mxfp4_inner_multiple: PerArch
     transformer_engine_workspace_bytes: PerArch
     serving_outside_torch_bytes: PerArch
     serving_group_bytes: PerArch

@@ -59,6 +59,7 @@ def weights(job: InferJob, ways: InferWays, hw: Hardware, memory: MemoryDocument
     host = host_table_bytes(job) / pp if job.engine.name == "llamacpp" else 0.0
     rest = (
         ("copy of the head", fixed.copy),
+        ("padding of the experts", fixed.padding),
         ("unsplit ends of blocks", fixed.gap),
         ("rotary table", fixed.tables),
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.catalog.runtime import runtime_facts
 from planner.estimate.memory.blocks import layer_gap_bytes, outer_gap_bytes
-from planner.estimate.memory.device import context_bytes, library_workspace_bytes
+from planner.estimate.memory.device import context_bytes, library_workspace_bytes, per_arch
 from planner.estimate.memory.kv_cache import CacheShape
 from planner.estimate.memory.weights import (
     Split,
@@ -42,6 +43,8 @@ class Fixed:
     """Of `weights`, what the allocator's blocks hold beyond the tensors."""
     copy: Floats
     """Of `weights`, a second output head."""
+    padding: Floats
+    """Of `weights`, what kernels pad the experts by."""
     tables: Floats
     """Of `weights`, the rotary tables of a serving engine."""
     offloaded_host: Floats
@@ -73,14 +76,16 @@ def fixed_bytes(job: InferJob, ways: InferWays, hw: Hardware) -> Fixed:
         ends = split.fullest_stage(tp, expert_group, np.zeros(1), pp == 1)
     copy = head_copy_bytes(job.model, job.weights) * bool(job.engine.options.get("load_tied_head_in_fp8")) / tp
     gap = gap_bytes(job, ways, share * on_gpu)
+    padding = expert_padding_bytes(job, split, ways, hw) * share * on_gpu
     tables = np.full(1, rotary_table_bytes(job))
     streamed = np.where(on_gpu < 1.0, layers / np.maximum(job.model.num_layers * share, 1.0) * 2, 0.0)
     gpus = np.minimum(ways.gpus, hw.node_gpus)
     return Fixed(
         split=split,
-        weights=layers * on_gpu + ends + copy + gap + tables,
+        weights=layers * on_gpu + ends + copy + gap + tables + padding,
         gap=gap,
         copy=copy,
+        padding=padding,
         tables=tables,
         offloaded_host=layers * ways.weights_cpu * gpus,
         offloaded_disk=layers * ways.weights_disk * gpus,
@@ -111,6 +116,31 @@ def gap_bytes(job: InferJob, ways: InferWays, layers_here: Floats) -> Floats:
     layers = layer_gap_bytes(job.model, job.weights, tp, expert_group, fused=kind == "fused")
     outer = outer_gap_bytes(job.model, job.weights, tp)
     result: Floats = layers * layers_here + outer / ways.pipeline_parallel
+    return result
+
+
+def expert_padding_bytes(job: InferJob, split: Split, ways: InferWays, hw: Hardware) -> Floats:
+    """Bytes by which the kernels of MXFP4 experts pad them, all layers on one rank.
+
+    The width that experts read and their inner width on one rank are rounded up to what the kernel of the architecture
+    works in. gpt-oss-120b is 60.8 GiB in its files and loads as 64.4 GiB on Hopper and 66.0 on others.
+    """
+    if not job.engine.flag("pads_mxfp4_experts") or job.weights.id != "mxfp4":
+        return np.zeros(1)
+    moe = next((b.moe for b in job.model.blocks if b.moe is not None), None)
+    if moe is None:
+        return np.zeros(1)
+    facts, ranks = runtime_facts(), np.maximum(ways.tensor_parallel, ways.expert_parallel)
+    inner = moe.intermediate_size / ways.tensor_parallel
+    wide = rounded_up(np.full(1, float(moe.input_size)), per_arch(hw.arch, facts.mxfp4_hidden_multiple.of))
+    tall = rounded_up(inner, per_arch(hw.arch, facts.mxfp4_inner_multiple.of))
+    result: Floats = split.expert / ranks * (wide * tall / (moe.input_size * inner) - 1.0)
+    return result
+
+
+def rounded_up(sizes: Floats, multiple: Floats) -> Floats:
+    """The next multiple at or above each size."""
+    result: Floats = np.ceil(sizes / multiple) * multiple
     return result
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from planner.catalog.storage import fitted_to
 from planner.estimate.memory import infer_memory, usable_bytes
 from planner.estimate.memory.kv_cache import unified_bytes_per_token
 from planner.estimate.types import Hardware, Memory
 from planner.units import GIB, MIB
-from tests.estimate.jobs import engine, hardware, infer_job, infer_ways, one, whole
+from tests.estimate.jobs import catalog, engine, hardware, infer_job, infer_ways, one, whole
 
 
 def gpu(name: str, arch: str, mebibytes: int) -> Hardware:
@@ -75,6 +77,14 @@ def test_pools_of_hybrid_models_charge_padded_groups_of_layers(model: str, layer
     job = infer_job(model, engine=engine("vllm"))
     a = next(b.attention for b in job.model.stack("decoder") if b.attention is not None)
     assert float(unified_bytes_per_token(job, whole(1))[0]) == layers * a.kv_values_per_token * 2
+
+
+@pytest.mark.parametrize(("arch", "loaded"), [("hopper", 64.4), ("ampere", 66.0)])
+def test_gpt_oss_120b_loads_with_the_padding_of_its_kernels(arch: str, loaded: float) -> None:
+    """60.77 GiB of files; hf-mem issue 60 and vLLM logs."""
+    job = infer_job("gpt-oss-120b", engine=engine("vllm@0.10.2"), weights=catalog().precision("mxfp4"))
+    memory = infer_memory(replace(job, weights=fitted_to(job.weights, job.model)), infer_ways(), hardware(arch))
+    assert gib(memory, "weights") == pytest.approx(loaded, rel=0.005)
 
 
 def test_sglang_takes_its_share_of_what_is_free_before_loading() -> None:
