@@ -194,7 +194,7 @@ def vision_bytes(job: InferJob) -> float:
     """Of the image, audio or denoising part of one forward pass, whole batch of one sequence."""
     total = 0.0
     for block in job.model.stack("vision", "audio"):
-        tokens = (block.tokens_fixed or 0) * max(1, job.num_images)
+        tokens = tower_tokens(job, block) * max(1, job.num_images)
         width = activation_width(job, block, np.ones(1, dtype=np.int64))
         total = max(total, tokens * (float(width[0]) * compute_bytes(job) + pixel_bytes(job)))
     if job.image_width:
@@ -233,6 +233,14 @@ def profiled_vision_bytes(job: InferJob, *, tokens: Floats, sequences: Floats, t
     widths = [activation_width(job, b, tensor_parallel) for b in towers]
     result: Floats = images * patches * np.maximum.reduce(np.broadcast_arrays(*widths)) * size
     return result
+
+
+def tower_tokens(job: InferJob, block: Block) -> int:
+    """Positions of one image or recording in a tower; where images have any size, those behind its text tokens."""
+    image = job.model.image_tokens
+    if block.stack == "vision" and image is not None and image.kind == "grid":
+        return job.image_tokens * image.patches_per_token
+    return block.tokens_fixed or 0
 
 
 def pixel_bytes(job: InferJob) -> float:

@@ -198,3 +198,13 @@ def test_prefill_holds_what_the_model_code_holds_on_meta_tensors(
     library = 8_519_680
     held = float(memory.parts["activations"][0] + memory.parts["workspace"][0]) - library
     assert held / (batch * tokens) == pytest.approx(act, rel=0.006)
+
+
+def test_a_vision_tower_works_on_the_patches_behind_each_images_tokens() -> None:
+    """Qwen2.5-VL merges four patches to a token: a large image needs more than its tokens in the text stack."""
+
+    def held(image_tokens: int) -> float:
+        job = infer_job("qwen2.5-vl-7b", input_tokens=image_tokens + 16, image_tokens=image_tokens, num_images=1)
+        return float(infer_memory(job, infer_ways(), hardware()).parts["activations"][0])
+
+    assert held(4096) / held(1024) == pytest.approx(4.0, rel=0.02)
