@@ -49,6 +49,16 @@ workloads:
      sharding: zero3, pin: {gpu: l4, data_parallel: 2, offload: {optimizer_cpu: 0.5, params_cpu: 0.25}}}
   - {name: whisper, model: whisper-large-v3, mode: infer, engine: transformers, precision: fp16, batch: 4,
      audio: {seconds: 30}, sequence: {input: 1, output: 100}, pin: {gpu: l4}}
+  - {name: awq-loading, model: qwen2.5-1.5b, mode: infer, engine: "transformers@4.46.0", precision: int4-awq, batch: 1,
+     sequence: {input: 1, output: 2048}, pin: {gpu: a100-sxm-80gb}}
+  - {name: old-loop, model: qwen1.5-7b, mode: infer, engine: "transformers@4.38.0", precision: bf16, batch: 1,
+     sequence: {input: 30720, output: 2048}, pin: {gpu: a100-sxm-80gb}}
+  - {name: padded-experts, model: gpt-oss-120b, mode: infer, engine: "vllm@0.10.2", precision: mxfp4, batch: auto,
+     sequence: {input: 2048, output: 64}, pin: {gpu: h100-sxm-80gb, tensor_parallel: 2}}
+  - {name: images-profiled, model: llama-3.2-11b-vision-instruct, mode: infer, engine: "vllm@0.6.6", precision: bf16,
+     batch: auto, sequence: {input: 2048, output: 64}, engine_options: {max_num_seqs: 32}, pin: {gpu: h100-sxm-80gb}}
+  - {name: split-buffers, model: gpt-oss-20b, mode: infer, engine: llamacpp, precision: gguf-q8_0, batch: 2,
+     sequence: {input: 8000, output: 100}, pin: {gpu: l40s, pipeline_parallel: 2}}
   - {name: t5, model: flan-t5-xl, mode: infer, engine: transformers, precision: bf16, batch: 4,
      sequence: {input: 512, output: 100}, pin: {gpu: l4}}
 """

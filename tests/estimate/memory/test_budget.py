@@ -71,6 +71,21 @@ def test_qwen2_5_vl_72b_takes_34_43_gib_on_each_of_four_gpus() -> None:
     assert gib(memory, "weights") == pytest.approx(34.43, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("model", "tp", "tokens", "gib"),
+    [
+        ("meta-llama/Meta-Llama-3-8B", 1, 20000, 2.07),
+        ("meta-llama/Meta-Llama-3-8B", 1, 29000, 2.99),
+        ("qwen2.5-32b", 2, 10000, 1.26),
+    ],
+)
+def test_profile_runs_of_long_prompts(model: str, tp: int, tokens: int, gib: float) -> None:
+    """vLLM start-up logs of V0 without chunked prefill (issue 15815 and others), a small sampler."""
+    memory = started(model, "vllm@0.7.3", gpu("any", "ampere", 81920), tp=tp, max_model_len=tokens, max_num_seqs=16)
+    held = float(memory.parts["activations"][0] + memory.parts["workspace"][0]) / GIB
+    assert held == pytest.approx(gib, abs=0.012)
+
+
 @pytest.mark.parametrize(("model", "layers"), [("gpt-oss-120b", 36), ("gemma-3-27b-it", 70), ("llama-3.1-8b", 32)])
 def test_pools_of_hybrid_models_charge_padded_groups_of_layers(model: str, layers: int) -> None:
     """18 + 18 layers are two groups of 18; 10 full and 52 sliding ones seven of 10; one kind is itself."""
