@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from planner.architecture.types import Block, Model, Moe
@@ -41,6 +43,8 @@ KEPT_LOGITS_BYTES = 4
 POSITION_ID_BYTES = 8
 PIXEL_BYTES = 4
 JOINED_COPIES = 3
+TILE_MULTIPLE = 8
+"""Positions of a tile are padded to a multiple of this before attention (the model class)."""
 VAE_CHANNELS = 256
 VAE_LIVE_MAPS = 2
 
@@ -220,7 +224,7 @@ def profiled_vision_bytes(job: InferJob, *, tokens: Floats, sequences: Floats, t
 
     A tower that the text reads by cross attention keeps the states of several layers, stacks and joins them: the joined
     width, the stack and the states kept are 3 x its input, beside the pixels. Llama-3.2-11B-Vision with 128
-    requests: 36.1 of 36.63 GiB logged. Towers whose tokens stand in the prompt take as many images as fit its
+    requests: 36.2 of 36.63 GiB logged. Towers whose tokens stand in the prompt take as many images as fit its
     tokens; where an image may have any size, the largest is `largest_image_tokens`.
     """
     towers = list(job.model.stack("vision"))
@@ -233,7 +237,10 @@ def profiled_vision_bytes(job: InferJob, *, tokens: Floats, sequences: Floats, t
         joined = max((t.in_features for t in job.model.outer if t.role == "projector"), default=0)
         pixels = max((t.in_features for t in job.model.outer if t.name == "patch_embedding"), default=0)
         hidden = max(b.hidden_size for b in towers)
-        cross: Floats = sequences * patches * (max(JOINED_COPIES * joined, hidden) + pixels) * size
+        tile = next((t.out_features for t in job.model.outer if t.name == "vision_positions"), patches)
+        padded = patches * math.ceil(tile / TILE_MULTIPLE) * TILE_MULTIPLE / tile
+        values = max((JOINED_COPIES - 1) * joined, hidden) * padded + (joined + pixels) * patches
+        cross: Floats = sequences * values * size
         return cross
     tiles = image.max_tiles + 1 if image.kind == "tiles" else 1
     per_image = image.tokens * tiles
