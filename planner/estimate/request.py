@@ -20,6 +20,7 @@ from planner.errors import ImpossibleError, UnknownNameError
 from planner.estimate.memory.fixed import BUDGET_OPTIONS
 from planner.estimate.memory.kv_cache import audio_frames, audio_windows, is_encoder_decoder
 from planner.estimate.request_formats import infer_formats, kv_bits
+from planner.estimate.request_options import check_options
 from planner.estimate.request_training import HALF_TWINS, base_format, train_jobs, training_precisions
 from planner.estimate.types import Engine, InferJob, OptionValue, TrainJob
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
@@ -147,6 +148,7 @@ def resolve_engine(workload: InferWorkload | TrainWorkload, catalog: Catalog) ->
     for option in workload.engine_options:
         if option not in profile.options:
             raise UnknownNameError(f"engine option of {profile.engine}", option, tuple(profile.options))
+    check_options(profile.engine, workload.engine_options, profile.options)
     options: dict[str, OptionValue] = {**profile.options, **workload.engine_options}
     if "max_num_seqs" in workload.engine_options and "max_num_seqs_large_gpu" in options:
         options["max_num_seqs_large_gpu"] = None

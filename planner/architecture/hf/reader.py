@@ -24,6 +24,11 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "swish": "silu",
 }
 
+MOST_OF_ANYTHING = 1_000_000_000
+"""Above the longest contexts and largest vocabularies by two orders of magnitude."""
+MOST_OF = {"layer": 10_000, "depth": 10_000, "hidden": 10_000_000, "intermediate": 10_000_000, "head": 1_000_000}
+"""By a part of the key: layers are at most a few hundred, widths a few hundred thousand."""
+
 
 class Config:
     """One (nested) mapping of a config file. Reading a key marks it as known; `problems` names the rest."""
@@ -99,7 +104,7 @@ class Config:
             return None
         if not _is_whole(value) or value <= 0:
             raise InputError(f"{self.where(key)} is {value!r}, not a positive whole number")
-        return int(value)
+        return self._believable(key, int(value))
 
     def count(self, key: str, default: int = 0) -> int:
         """A whole number that may be 0; null counts as absent."""
@@ -108,7 +113,14 @@ class Config:
             return default
         if not _is_whole(value) or value < 0:
             raise InputError(f"{self.where(key)} is {value!r}, not a whole number of 0 or more")
-        return int(value)
+        return self._believable(key, int(value))
+
+    def _believable(self, key: str, value: int) -> int:
+        """The value, unless no model has so many: a slip of units or of the keyboard."""
+        most = next((limit for part, limit in MOST_OF.items() if part in key), MOST_OF_ANYTHING)
+        if value > most:
+            raise InputError(f"{self.where(key)} is {value:,}; no model has more than {most:,}")
+        return value
 
     def flag(self, key: str, default: bool = False) -> bool:
         """True or false; null counts as absent."""
