@@ -30,7 +30,7 @@ COUNTS = {
 """Words that make a name a count, an index or a length in elements of a model's shape."""
 SHARES = {
     "share", "shares", "gap", "quality", "headroom", "quantile", "ratio", "factor", "efficiency", "dropout", "mfu",
-    "pue",
+    "pue", "confidence", "margin",
 }  # fmt: skip
 """Words that make a name a number without a unit."""
 RATIOS = {"excess", "passes", "tensors", "exposed", "skew", "sharpness", "wait", "split"}

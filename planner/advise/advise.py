@@ -38,8 +38,8 @@ class Advisor:
 
     spec: Spec
     catalog: Catalog
-    prices: dict[tuple[str, int], float | None] = field(default_factory=dict)
-    hosts: dict[int, tuple[Host, ...]] = field(default_factory=dict)
+    usd_by_gpus: dict[tuple[str, int], float | None] = field(default_factory=dict)
+    hosts_by_gpus: dict[int, tuple[Host, ...]] = field(default_factory=dict)
 
     def advice(self, placed: Placed) -> Advice:
         """What fits around a placed workload."""
@@ -119,19 +119,19 @@ class Advisor:
 
     def default_hosts(self, num_gpus: int) -> tuple[Host, ...]:
         """The default machine of every GPU that the spec allows."""
-        if num_gpus not in self.hosts:
+        if num_gpus not in self.hosts_by_gpus:
             names = allowed_gpus(self.spec, self.catalog)
-            self.hosts[num_gpus] = tuple(default_host(self.catalog, gpu, num_gpus) for gpu in names)
-        return self.hosts[num_gpus]
+            self.hosts_by_gpus[num_gpus] = tuple(default_host(self.catalog, gpu, num_gpus) for gpu in names)
+        return self.hosts_by_gpus[num_gpus]
 
     def usd_per_hour(self, gpu: str, num_gpus: int) -> float | None:
         """What the GPUs of one replica cost on demand, as a share of the instances that hold them."""
         key = (gpu, num_gpus)
-        if key not in self.prices:
+        if key not in self.usd_by_gpus:
             rental = PriceBook(self.catalog).cheapest_rental(gpu, num_gpus)
             share = 1.0 if rental is None else min(1.0, num_gpus / (rental.num_instances * rental.offer.num_gpus))
-            self.prices[key] = None if rental is None else rental.usd_per_hour * share
-        return self.prices[key]
+            self.usd_by_gpus[key] = None if rental is None else rental.usd_per_hour * share
+        return self.usd_by_gpus[key]
 
 
 def advised(
@@ -148,7 +148,7 @@ def advised(
         workloads.append(AdvisedEstimate(**fields, advice=advisor.advice(entry) if advise else None))
     return AdvisedDocument(
         confidence=SHIPPED_CONFIDENCE if confidence is None else confidence,
-        fits_at=confidence,
+        fits_at_confidence=confidence,
         workloads=tuple(workloads),
     )
 

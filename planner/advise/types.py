@@ -82,6 +82,6 @@ class AdvisedDocument(Document):
     schema_: Literal["planner/estimate/v1"] = Field(default="planner/estimate/v1", alias="schema")
     confidence: float
     """Share of measurements inside the `intervals`."""
-    fits_at: float | None
+    fits_at_confidence: float | None
     """Confidence at which `fits` was asked; None = at the prediction itself."""
     workloads: tuple[AdvisedEstimate | FailedEstimate, ...]

@@ -39,7 +39,7 @@ def advice_text(workload: AdvisedEstimate, *, title: str | None, document: Advis
 def verdict(fits: bool, advice: Advice, document: AdvisedDocument) -> str:
     """`fits with 4.1 GiB to spare, ± 0.6`: whole tenths, never rosier than the bytes."""
     share = f"{document.confidence:.0%}".replace("%", " %")
-    at = f" at {share} confidence" if document.fits_at is not None else ""
+    at = f" at {share} confidence" if document.fits_at_confidence is not None else ""
     around = f"± {gib_up(advice.plus_minus_bytes)}" + ("" if at else f" at {share} confidence")
     if fits:
         return f"Fits{at} with {gib_down(advice.spare_bytes)} GiB to spare, {around}."

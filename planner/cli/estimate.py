@@ -158,7 +158,7 @@ def show(document: AdvisedDocument, *, headroom: float, gpus: bool = True) -> No
     failed = [w for w in document.workloads if isinstance(w, FailedEstimate)]
     done = tuple(w for w in document.workloads if not isinstance(w, FailedEstimate))
     if done:
-        asked_surely = document.fits_at is not None
+        asked_surely = document.fits_at_confidence is not None
         answer(estimate_table(EstimateDocument(workloads=done), headroom=headroom, asked_surely=asked_surely))
     for workload in done:
         if workload.advice is not None:

@@ -154,7 +154,7 @@ def test_what_fits_at_the_median_may_not_fit_surely(plan: RunPlan) -> None:
     flags = ("--sequence", 2048, "--gpu", "rtx-a4000-16gb", "--json")
     median = json.loads(plan(*LLAMA, *flags).out)
     surely = json.loads(plan(*LLAMA, *flags, "--confidence", "0.98").out)
-    assert (median["fits_at"], median["confidence"]) == (None, 0.9)
-    assert (surely["fits_at"], surely["confidence"]) == (0.98, 0.98)
+    assert (median["fits_at_confidence"], median["confidence"]) == (None, 0.9)
+    assert (surely["fits_at_confidence"], surely["confidence"]) == (0.98, 0.98)
     assert (median["workloads"][0]["fits"], surely["workloads"][0]["fits"]) == (True, False)
     assert "too few" in plan(*LLAMA, *flags[:-1], "--confidence", "0.98").out
