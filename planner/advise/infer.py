@@ -148,5 +148,5 @@ def offloaded_layers(job: InferJob, ways: InferWays) -> Family:
         job=job,
         ways=replace(ways, weights_cpu=np.maximum(ways.weights_cpu, shares)),
         words=lambda row: f"the weights of {row + 1} of {layers} layers in host memory (slower)",
-        keys=lambda row: {"pin.offload.weights_cpu": round(float(shares[row]), 6)},
+        keys=lambda row: {"pin.offload.weights_cpu": float(shares[row])},
     )
