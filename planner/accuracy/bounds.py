@@ -26,6 +26,8 @@ UPPER: Mapping[str, Sequence[str]] = MappingProxyType(
 LOWER: Mapping[str, Sequence[str]] = MappingProxyType({"memory": (), "speed": ("within_2x", "tau")})
 """Figures that must not fall below theirs."""
 DIGITS = 3
+ROUNDING = 1e-9
+"""Of sums of shares."""
 
 
 class Cause(BaseModel):
@@ -88,7 +90,7 @@ def exceeded(rows: Sequence[Scored], bounds: Bounds) -> Iterator[str]:
                 continue
             for figure, limit in limits.items():
                 value: float | None = getattr(of, figure)
-                past = value is None or (value < limit if figure in at_least else value > limit)
+                past = value is None or (value < limit - ROUNDING if figure in at_least else value > limit + ROUNDING)
                 if past:
                     yield f"{name}, {title}: {figure} is {value}, the published bound {limit}"
 
@@ -116,7 +118,8 @@ def better(value: float, bound: float | None, *, upper: bool) -> float:
     (0.124, 0.1, 0.987)
     """
     scale: int = 10**DIGITS
-    rounded = math.ceil(value * scale) / scale if upper else math.floor(value * scale) / scale
+    places = round(value * scale, DIGITS)
+    rounded = math.ceil(places) / scale if upper else math.floor(places) / scale
     if bound is None:
         return rounded
     return min(bound, rounded) if upper else max(bound, rounded)

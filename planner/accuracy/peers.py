@@ -26,7 +26,7 @@ class PeerFigure(BaseModel):
 
 
 class Peer(BaseModel):
-    """One package and all that it says."""
+    """One package and all that it says; rows it could not answer are counts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,17 +47,22 @@ def workload_key(workload: Mapping[str, Any]) -> str:
     return json.dumps({k: v for k, v in workload.items() if k != "name"}, sort_keys=True)
 
 
-def answers(workloads: Iterable[Mapping[str, Any]], catalog: Catalog) -> dict[str, Answer | Failed]:
-    """An answer, or why there is none, for each different workload (entries of a spec), by `workload_key`."""
+def answers(
+    workloads: Iterable[Mapping[str, Any]], catalog: Catalog, *, timed: Container[str] | None = None
+) -> dict[str, Answer | Failed]:
+    """An answer, or why there is none, for each different workload (entries of a spec), by `workload_key`.
+
+    `timed` are the keys of those whose speed is wanted; None = of all.
+    """
     placed: dict[str, Placed | Failed] = {}
     for workload in workloads:
         key = workload_key(workload)
         if key not in placed:
             placed[key] = place_or_failure(workload, catalog)
-    shared = with_shared_jobs({k: p for k, p in placed.items() if isinstance(p, Placed)})
-    speeds = speeds_of([p.row for p in shared.values()])
-    made = {key: answer_of(p, speed) for (key, p), speed in zip(shared.items(), speeds, strict=True)}
-    return {key: p if isinstance(p, Failed) else made[key] for key, p in placed.items()}
+    wanted = {k: p for k, p in placed.items() if isinstance(p, Placed) and (timed is None or k in timed)}
+    shared = with_shared_jobs(wanted)
+    speeds = dict(zip(shared, speeds_of([p.row for p in shared.values()]), strict=True))
+    return {key: p if isinstance(p, Failed) else answer_of(p, speeds.get(key)) for key, p in placed.items()}
 
 
 def place_or_failure(workload: Mapping[str, Any], catalog: Catalog) -> Placed | Failed:
@@ -111,8 +116,8 @@ def with_job(row: InferRow | TrainRow, job: InferJob | TrainJob) -> InferRow | T
     return replace(row, job=job)
 
 
-def answer_of(placed: Placed, speed: InferSpeed | TrainSpeed) -> Answer:
-    """The figures of one row, of all its replicas."""
+def answer_of(placed: Placed, speed: InferSpeed | TrainSpeed | None) -> Answer:
+    """The figures of one row, of all its replicas; without those of speed where it was not asked for."""
     row, pin = placed.row, placed.workload.pin
     replicas = pin.replicas or 1
     held = memory_document(row.memory, row.hw)
@@ -136,15 +141,20 @@ def answer_of(placed: Placed, speed: InferSpeed | TrainSpeed) -> Answer:
         static_bytes=held.static_bytes,
         host_bytes=held.host_bytes,
         kv_cache_tokens=held.kv_cache_tokens,
-        tokens_per_second=known(number(speed.tokens_per_second) * replicas),
-        output_tokens_per_second=known(number(infer.output_tokens_per_second) * replicas) if infer else None,
-        requests_per_second=known(number(infer.requests_per_second) * replicas) if infer else None,
+        tokens_per_second=times(known(number(speed.tokens_per_second)), replicas) if speed else None,
+        output_tokens_per_second=times(known(number(infer.output_tokens_per_second)), replicas) if infer else None,
+        requests_per_second=times(known(number(infer.requests_per_second)), replicas) if infer else None,
         ttft_s=known(number(infer.ttft_s)) if infer else None,
         tpot_s=known(number(infer.tpot_s)) if infer else None,
         prefill_s=known(number(infer.prefill_s)) if infer else None,
-        step_s=known(number(speed.step_s)),
-        mfu=known(number(speed.mfu)),
+        step_s=known(number(speed.step_s)) if speed else None,
+        mfu=known(number(speed.mfu)) if speed else None,
     )
+
+
+def times(value: float | None, replicas: int) -> float | None:
+    """A rate of one replica as that of all."""
+    return None if value is None else value * replicas
 
 
 def in_flight(row: InferRow | TrainRow) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.accuracy.predict import Failed, answers, model_label, workload_key
-from planner.accuracy.rules import TIMES, NoPredictionError, figure_of, predicted
+from planner.accuracy.rules import MEMORY_RULES, TIMES, NoPredictionError, figure_of, predicted
 from planner.accuracy.types import Answer, Scored
 from planner.catalog.intervals import interval_facts, interval_of
 from planner.errors import InputError
@@ -38,7 +38,10 @@ def load(paths: Iterable[Path]) -> list[Record]:
 def score_records(records: Sequence[Record], catalog: Catalog) -> list[Scored]:
     """Every measured figure of the records beside its prediction, in the records' order."""
     with_figures = [r for r in records if any(True for _ in measured_figures(r))]
-    found = answers((r.workload for r in with_figures), catalog)
+    timed = {
+        workload_key(r.workload) for r in with_figures if any(q.rule not in MEMORY_RULES for q in measured_figures(r))
+    }
+    found = answers((r.workload for r in with_figures), catalog, timed=timed)
     return [
         scored(record, quantity, found[workload_key(record.workload)])
         for record in with_figures

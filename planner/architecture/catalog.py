@@ -40,17 +40,21 @@ class ModelCatalog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._built: dict[str, Model] = {}
 
     def ids(self) -> tuple[str, ...]:
         """Every id, in the order of the files."""
         return tuple(place.id for place in self._places)
 
     def get(self, name: str) -> Model:
-        """The model called `name`.
+        """The model called `name`; built once.
 
         Raises UnknownNameError with near matches, InputError where the entry is faulty.
         """
-        return build_model(self.entry(name))
+        key = name.casefold()
+        if key not in self._built:
+            self._built[key] = build_model(self.entry(name))
+        return self._built[key]
 
     def entry(self, name: str) -> ModelEntry:
         """The catalog entry called `name`; raises like `get`."""
