@@ -50,14 +50,14 @@ def main() -> None:
 
 def coverage_text(errors: list[Residual], stretch: dict[str, dict[float, float]]) -> str:
     """Share of measurements inside intervals made without their source: by rows, and by weight."""
-    lines = ["coverage of left-out sources", f"{'family':<10}{'claimed':>9}{'stretch':>9}{'rows':>8}{'weighted':>10}"]
+    lines = ["coverage of left-out sources", f"{'family':<22}{'claimed':>9}{'stretch':>9}{'rows':>8}{'weighted':>10}"]
     for family, of in sorted(families(errors).items()):
         needed, weights = left_out_places(of), row_weights(of)
         for confidence in CONFIDENCES:
             inside = needed[confidence] <= stretch[family][confidence]
             weighted = float((weights * inside).sum() / weights.sum())
             lines.append(
-                f"{family:<10}{confidence:>9.0%}{stretch[family][confidence]:>9.2f}{inside.mean():>8.1%}{weighted:>10.1%}"
+                f"{family:<22}{confidence:>9.0%}{stretch[family][confidence]:>9.2f}{inside.mean():>8.1%}{weighted:>10.1%}"
             )
     return "\n".join(lines)
 

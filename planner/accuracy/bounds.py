@@ -26,6 +26,8 @@ UPPER: Mapping[str, Sequence[str]] = MappingProxyType(
 LOWER: Mapping[str, Sequence[str]] = MappingProxyType({"memory": (), "speed": ("within_2x", "tau")})
 """Figures that must not fall below theirs."""
 DIGITS = 3
+SLACK = 0.05
+"""Between a figure and its published bound, of the figure: rows on the edge of a quantile may change places."""
 ROUNDING = 1e-9
 """Of sums of shares."""
 
@@ -112,13 +114,13 @@ def tightened(rows: Sequence[Scored], bounds: Bounds) -> dict[str, dict[str, dic
 
 
 def better(value: float, bound: float | None, *, upper: bool) -> float:
-    """The tighter of a figure, rounded to the lenient side, and its bound.
+    """The tighter of a figure with its slack, rounded to the lenient side, and its bound.
 
     >>> better(0.12345, None, upper=True), better(0.2, 0.1, upper=True), better(0.98765, None, upper=False)
-    (0.124, 0.1, 0.987)
+    (0.13, 0.1, 0.938)
     """
     scale: int = 10**DIGITS
-    places = round(value * scale, DIGITS)
+    places = round(value * (1.0 + SLACK if upper else 1.0 - SLACK) * scale, DIGITS)
     rounded = math.ceil(places) / scale if upper else math.floor(places) / scale
     if bound is None:
         return rounded

@@ -9,8 +9,9 @@ An interval is to hold nine of ten measurements of a *source nobody has seen*. S
    author: a row weighs one over the square root of its table's rows.
 3. A cell is figure x kind x engine. It leans on the cell above it (all engines; the shorter kind; the family of the
    figure) with the weight of `LEAN_SOURCES` sources.
-4. All factors of a family are stretched by one number, the smallest with which intervals made without a source hold,
-   over all sources in turn, the share of its measurements that they claim.
+4. All factors of a family (memory peaks, single buffers or speeds; inference or training) are stretched by one
+   number, the smallest with which intervals made without a source hold, over all sources in turn, the share of its
+   measurements that they claim.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def residuals(rows: Iterable[Scored], left_out: Mapping[tuple[str, str], float])
 def fitted(errors: Sequence[Residual]) -> tuple[tuple[Cell, ...], dict[str, dict[float, float]]]:
     """All cells, stretched, and the stretch by family and confidence."""
     stretch = {family: stretches_of(of) for family, of in families(errors).items()}
-    return tuple(stretched(c, stretch[line_of(c.figure)[-1]]) for c in cells(errors)), stretch
+    return tuple(stretched(c, stretch[family_of(c.figure, c.kind)]) for c in cells(errors)), stretch
 
 
 def line_of(figure: Figure) -> tuple[Figure, ...]:
@@ -110,11 +111,20 @@ def line_of(figure: Figure) -> tuple[Figure, ...]:
     return line[: end + 1]
 
 
+def family_of(figure: Figure, kind: str) -> str:
+    """What shares one stretch: the figure's root, in inference or in training.
+
+    >>> family_of("device", "train_lora")
+    'memory of training'
+    """
+    return f"{line_of(figure)[-1]} of {'training' if kind.startswith('train') else 'inference'}"
+
+
 def families(errors: Iterable[Residual]) -> dict[str, list[Residual]]:
-    """Errors by the family of their figure."""
+    """Errors by what shares one stretch."""
     found: dict[str, list[Residual]] = {}
     for error in errors:
-        found.setdefault(line_of(error.figure)[-1], []).append(error)
+        found.setdefault(family_of(error.figure, error.kind), []).append(error)
     return found
 
 

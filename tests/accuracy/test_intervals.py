@@ -47,7 +47,7 @@ def test_a_source_left_out_is_held_as_often_as_claimed() -> None:
     found = errors(0.1)
     needed, (_, stretch) = left_out_places(found), fitted(found)
     for confidence in (0.8, 0.9, 0.95):
-        inside = float((needed[confidence] <= stretch["memory"][confidence]).mean())
+        inside = float((needed[confidence] <= stretch["memory of inference"][confidence]).mean())
         assert confidence <= inside <= confidence + 0.05
 
 
