@@ -120,7 +120,7 @@ def better(value: float, bound: float | None, *, upper: bool) -> float:
     (0.13, 0.1, 0.938)
     """
     scale: int = 10**DIGITS
-    places = round(value * (1.0 + SLACK if upper else 1.0 - SLACK) * scale, DIGITS)
+    places = round(value * (1.0 + SLACK if upper else 1.0 - SLACK) * scale, 2 * DIGITS)
     rounded = math.ceil(places) / scale if upper else math.floor(places) / scale
     if bound is None:
         return rounded

@@ -70,12 +70,13 @@ class Cell:
 
 
 def residuals(rows: Iterable[Scored], left_out: Mapping[tuple[str, str], float]) -> list[Residual]:
-    """Errors of what was measured on hardware; `left_out` holds ln(measured / predicted) of predictions made without
-    the row's source, by record and rule.
+    """Errors of what was measured on hardware with the engine itself.
+
+    `left_out` holds ln(measured / predicted) of predictions made without the row's source, by record and rule.
     """
     found = []
     for r in rows:
-        if r.answer is None or not r.predicted or r.origin == "simulated":
+        if r.answer is None or not r.predicted or r.origin == "simulated" or r.stands_in:
             continue
         other = left_out.get((r.record, r.rule))
         ratio = r.log_error if other is None else other

@@ -84,6 +84,7 @@ def scored(record: Record, quantity: Quantity, answer: Answer | Failed) -> Score
         answer=None if isinstance(answer, Failed) else answer,
         predicted=value,
         interval=interval,
+        stands_in="profile" in record.details,
         failure=failure,
     )
 

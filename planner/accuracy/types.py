@@ -75,6 +75,8 @@ class Scored:
     predicted: float | None
     interval: tuple[float, float] | None = None
     """90 % prediction interval."""
+    stands_in: bool = False
+    """Another framework than the engine was measured, one without a profile of its own."""
     failure: str = ""
     """Why there is no prediction."""
 
