@@ -11,7 +11,7 @@ from pathlib import Path
 
 from planner.accuracy.bounds import exceeded, load_bounds, load_causes, tightened
 from planner.accuracy.interval_file import load_left_out
-from planner.accuracy.intervals import fitted, residuals
+from planner.accuracy.intervals import Residual, fitted, residuals
 from planner.accuracy.page import page, short_tables
 from planner.accuracy.peers import load_peers
 from planner.accuracy.score import load, score_records
@@ -51,9 +51,14 @@ def main() -> None:
 
 def accuracy_page(rows: list[Scored]) -> str:
     """The page from scored rows and the files beside the records."""
-    left_out = RECORDS / "speed-errors.json"
-    errors = residuals(rows, load_left_out(left_out) if left_out.exists() else {})
+    errors = recorded_errors(rows)
     return page(rows, load_causes(VALIDATION / "causes.yaml"), load_peers(RECORDS / "peers"), errors, fitted(errors)[1])
+
+
+def recorded_errors(rows: list[Scored]) -> list[Residual]:
+    """The errors that intervals are made of: on left-out sources where the fit has left them."""
+    left_out = RECORDS / "speed-errors.json"
+    return residuals(rows, load_left_out(left_out) if left_out.exists() else {})
 
 
 def with_tables(readme: str, tables: str) -> str:

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from planner.accuracy.bounds import exceeded, load_bounds, tables
+from planner.accuracy.intervals import families, fitted, left_out_places, row_weights
 from planner.accuracy.page import short_tables
 from planner.accuracy.types import Scored
 
@@ -75,7 +76,21 @@ def test_the_readme_has_a_place_for_the_tables(benchmark_accuracy: ModuleType) -
 
 
 @pytest.mark.parametrize("family", ["memory", "speed"])
-def test_nine_of_ten_measurements_lie_inside_their_intervals(every_row: list[Scored], family: str) -> None:
+def test_most_measurements_lie_inside_their_intervals(every_row: list[Scored], family: str) -> None:
     of = tables(every_row)[f"published {family}"]["all"]
     assert of.coverage is not None
-    assert 0.85 <= of.coverage <= 0.97
+    assert of.coverage >= 0.85
+
+
+def test_intervals_made_without_a_source_hold_nine_of_ten_of_its_measurements(
+    every_row: list[Scored], benchmark_accuracy: ModuleType
+) -> None:
+    errors = benchmark_accuracy.recorded_errors(every_row)
+    stretch = fitted(errors)[1]
+    held = {}
+    for family, of in families(errors).items():
+        weights, needed = row_weights(of), left_out_places(of)[0.9]
+        if len(of) >= 100:
+            held[family] = float(weights[needed <= stretch[family][0.9]].sum() / weights.sum())
+    assert len(held) == 4
+    assert all(0.85 <= share <= 0.95 for share in held.values()), held
