@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from planner.errors import NoPlanInTimeError
 from planner.solve.instance import Instance, prepare
-from planner.solve.objective import hold, make_small
+from planner.solve.objective import hold, level, make_all_small, make_small
 from planner.solve.rules import requirements
 from planner.solve.search import Effort, ask, build_model
 from planner.solve.solution import Relaxation
@@ -35,8 +35,8 @@ def explain(i: Instance, effort: Effort) -> tuple[tuple[str, ...], tuple[Relaxat
 
 
 def _is_feasible(i: Instance, effort: Effort, kept: Iterable[str]) -> bool:
-    m, _ = build_model(i, kept=tuple(kept))
-    return ask(m, effort).is_feasible
+    m, x = build_model(i, kept=tuple(kept))
+    return ask(m, effort, shares=x.shares).is_feasible
 
 
 def _filtered(i: Instance, effort: Effort, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -58,16 +58,17 @@ def _relaxed(i: Instance, effort: Effort, name: str) -> Relaxation | None:
     """The least that one limit must allow when all others stay, and the least cost then; None if that is not enough."""
     others = tuple(n for n in requirements(i) if n != name)
     m, x = build_model(i, kept=others)
-    measured = make_small(name, i, x, m)
-    answer = ask(m, effort)
+    needed = level(name, i, x, m)
+    make_all_small((needed,), m)
+    answer = ask(m, effort, shares=x.shares)
     if not answer.is_feasible:
         return None
-    value = answer.value(measured)
+    value = answer.value(needed.measured)
     if name == "cost":
         return Relaxation(limit=name, value=value, cost=value)
-    hold(name, measured, value, m)
+    hold(needed, value, m, exactly=answer.is_proven)
     spend = make_small("cost", i, x, m)
-    cheapest = ask(m, effort)
+    cheapest = ask(m, effort, shares=x.shares)
     return Relaxation(limit=name, value=value, cost=cheapest.value(spend))
 
 
@@ -82,9 +83,11 @@ def _relaxed_together(i: Instance, effort: Effort) -> tuple[Relaxation, ...]:
     m, x = build_model(i, kept=kept)
     reached: dict[str, int] = {}
     for name in dict.fromkeys(("cost", *limits, *(n for n in stocks if n not in kept))):
-        measured = make_small(name, i, x, m)
-        reached[name] = ask(m, effort).value(measured)
-        hold(name, measured, reached[name], m)
+        needed = level(name, i, x, m)
+        make_all_small((needed,), m)
+        answer = ask(m, effort, shares=x.shares)
+        reached[name] = answer.value(needed.measured)
+        hold(needed, reached[name], m, exactly=answer.is_proven)
     exceeded = [n for n in requirements(i) if n in reached and reached[n] > _allowed(i, n)]
     cost = reached["cost"]
     return tuple(Relaxation(limit=n, value=reached[n], cost=cost, together=True) for n in exceeded)

@@ -7,28 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from planner.solve.dominance import needed_ways
 from planner.solve.patterns import Pattern, Size, gpus_add_up, maximal_patterns, most_that_fit
 from planner.solve.problem import Column, NodeType, Problem, Workload
 from planner.solve.scale import replicas_for
+from planner.solve.ways import Way
 from planner.units import ceil_div
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One column that can be used at all."""
-
-    workload: str
-    column: Column
-    size: Size
-    """GPUs and memory of one piece: what one replica takes of each node it sits on."""
-    replicas: tuple[int, ...]
-    """Mode `one`: replicas in each period. Mode `replicas`: the most that could be needed, in each period."""
-    shares: tuple[Fraction, ...] = ()
-    """Mode `fluid`: GPUs that would serve the whole demand, in each period."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.workload, self.column.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +48,14 @@ class Instance:
         return ((t, p) for t in self.node_types for p in self.periods)
 
 
-def prepare(problem: Problem) -> Instance:
-    """Sort, drop columns that can never be used, size what is left.
+def prepare(problem: Problem, *, prune: bool = True) -> Instance:
+    """Sort, drop columns that can never be used or (`prune`) that others dominate, size what is left.
 
     Raises InputError when a node type has too many different sizes of replicas.
     """
     node_types = dict(sorted(problem.node_types.items()))
     workloads = tuple(sorted(problem.workloads, key=lambda w: w.id))
-    ways = {w.id: tuple(_usable(problem, w)) for w in workloads}
+    ways = {w.id: _worth_having(problem, w, prune=prune) for w in workloads}
     ways_on: dict[str, list[Way]] = {t: [] for t in node_types}
     for w in workloads:
         for way in ways[w.id]:
@@ -91,6 +75,11 @@ def prepare(problem: Problem) -> Instance:
 def capacity(node: NodeType) -> Size:
     """GPUs and memory of one node; 0 memory where it is no constraint."""
     return node.gpus, node.ram or 0
+
+
+def _worth_having(p: Problem, w: Workload, *, prune: bool) -> tuple[Way, ...]:
+    found = tuple(_usable(p, w))
+    return needed_ways(found) if prune and w.mode == "one" else found
 
 
 def _usable(p: Problem, w: Workload) -> Iterator[Way]:
@@ -139,12 +128,12 @@ def _most_nodes(node: NodeType, ways: list[Way]) -> int:
     """Nodes that suffice when every workload takes its largest way here and shares no node."""
     need: dict[str, int] = {}
     for way in ways:
-        need[way.workload] = max(need.get(way.workload, 0), _nodes_alone(way, node))
+        need[way.workload] = max(need.get(way.workload, 0), nodes_alone(way, node))
     total = sum(need.values())
     return max(node.owned, total + (node.spares if total else 0))
 
 
-def _nodes_alone(way: Way, node: NodeType) -> int:
+def nodes_alone(way: Way, node: NodeType) -> int:
     """Nodes one way fills when nothing else is on them."""
     if way.shares:
         return math.ceil(max(way.shares) / node.gpus)

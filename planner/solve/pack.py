@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from planner.solve.instance import Instance, Way, capacity
+from planner.solve.instance import Instance, capacity
 from planner.solve.patterns import most_that_fit
 from planner.solve.solution import PackedItem, PackedNodes
+from planner.solve.ways import Way
 
 Contents = Counter[tuple[str, str]]
 """Pieces on one node by workload and column."""

@@ -16,6 +16,8 @@ from planner.units import GRAMS_PER_KG, MEGA, WATTS_PER_KW
 
 MAX_COEFFICIENT = 2**40
 """Largest coefficient of one row; times the bounds of its variables it stays inside 64 bits."""
+MAX_SUM = 2**60
+"""Largest value of one side of a row that shares out GPUs."""
 FLUID_GRID = 720_720
 """Steps into which a workload's demand may be split in mode `fluid`: divisible by all of 1..16."""
 CENTI = 100
@@ -32,7 +34,7 @@ class Row:
 
 def at_least(rates: Sequence[Fraction], demand: Fraction) -> Row:
     """`sum(rates * x) >= demand` in whole numbers; where no small common denominator exists, rates round down
-    and the demand rounds up, by less than one part in 2**30 of the largest.
+    and the demand rounds up, by less than one part in 2**25 of the largest.
 
     >>> at_least([Fraction("0.5"), Fraction(2)], Fraction("3.5"))
     Row(coefficients=(1, 4), bound=7, is_exact=True)
@@ -65,10 +67,10 @@ def loads(shares: Sequence[Fraction], *, grid: int, capacity: int) -> Loads:
     Loads(loads=(3, 6), unit=80, is_exact=True)
     """
     common = math.lcm(*(s.denominator for s in shares))
-    largest = max([Fraction(capacity), *shares])
-    if largest * common * grid <= MAX_COEFFICIENT:
+    largest = max(Fraction(capacity), sum(shares, Fraction(0)), Fraction(1))
+    if largest * common * grid <= MAX_SUM:
         return Loads(tuple(int(s * common) for s in shares), grid * common, True)
-    scale = max(1, MAX_COEFFICIENT // (grid * math.ceil(largest)))
+    scale = max(1, MAX_SUM // (grid * math.ceil(largest)))
     return Loads(tuple(math.ceil(s * scale) for s in shares), grid * scale, False)
 
 

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 from ortools.sat.python.cp_model import CpModel
 
 from planner.errors import NoPlanInTimeError
-from planner.solve.certificate import fluid_bound
 from planner.solve.conflict import explain
 from planner.solve.instance import Instance, prepare
 from planner.solve.measures import PER_NODE, limited
-from planner.solve.objective import hold, make_small, prefer_first, scale_of
+from planner.solve.objective import (
+    MAX_WEIGHTED,
+    MAX_WEIGHTED_FLOAT,
+    Level,
+    first_that_fit,
+    hold,
+    level,
+    make_all_small,
+    prefer_first,
+    weights,
+)
 from planner.solve.pack import pack
 from planner.solve.problem import Problem, Workload
 from planner.solve.rules import fluid_loads
 from planner.solve.scale import FLUID_GRID, at_least
-from planner.solve.search import Answer, Effort, ask, build_model, hint
+from planner.solve.search import LONG_ROUNDS, Answer, Effort, ask, ask_in_rounds, build_model, hint
 from planner.solve.solution import Assignment, PackedNodes, Payment, PaymentKind, Solution
 from planner.solve.variables import FleetVars
 from planner.solve.verify import verify
 
-TIES_LIMIT = 1.0
+TIES_LIMIT = 0.2
 """Deterministic effort for settling ties that no objective settles; they are settled the same way each time."""
 MEASURES = ("cost", *PER_NODE, "capex", "preference")
 
@@ -46,7 +57,6 @@ def solve(
         return Solution(status="infeasible", conflict=unservable, wall_s=time.monotonic() - start)
     found = _best(instance, effort)
     if found is None:
-        refuse_coarse_verdict(instance)
         conflict, relaxations = explain(instance, effort)
         return Solution(
             status="infeasible", conflict=conflict, relaxations=relaxations, wall_s=time.monotonic() - start
@@ -55,17 +65,6 @@ def solve(
     wrong = verify(problem, solution)
     assert not wrong, f"the checker disagrees with the solver: {wrong}"
     return solution
-
-
-def refuse_coarse_verdict(i: Instance) -> None:
-    """Raise NoPlanInTimeError where only the steps of mode `fluid` stand in the way: finer splits may exist."""
-    if not any(w.mode == "fluid" for w in i.workloads):
-        return
-    if fluid_bound(i, i.problem.objective[0]) is not None:
-        raise NoPlanInTimeError(
-            f"no plan exists with demand split in steps of 1/{FLUID_GRID}, but finer splits may meet the limits; "
-            "widen them a little"
-        )
 
 
 def rounding_of(i: Instance) -> str:
@@ -77,7 +76,7 @@ def rounding_of(i: Instance) -> str:
             rough.append(t)
     if not rough:
         return ""
-    return f"rounded to the safe side by less than one part in 2**30: {', '.join(rough)}"
+    return f"rounded to the safe side by less than one part in 2**25: {', '.join(rough)}"
 
 
 def _row_is_exact(i: Instance, w: Workload, p: int) -> bool:
@@ -86,55 +85,79 @@ def _row_is_exact(i: Instance, w: Workload, p: int) -> bool:
 
 
 def _best(i: Instance, effort: Effort) -> Solution | None:
-    """Each objective in turn, the earlier ones held; None where no answer exists."""
+    """Each objective in turn, the earlier ones held; None where no answer exists.
+
+    As many as fit 64 bits are asked for at once, weighted so that the first always wins: one proof instead of many.
+    Where that takes too long, and where demand is split, they are asked one after another.
+    """
     m, x = build_model(i)
-    status, bound, first_value = "optimal", 0.0, 0
+    names = dict.fromkeys((*i.problem.objective, "preference"))
+    first, *rest = (level(name, i, x, m) for name in names)
+    pending = [first, *(found for found in rest if found.measured.terms)]
     answer: Answer | None = None
-    names = [*i.problem.objective]
-    if "preference" not in names:
-        names.append("preference")
-    for n, name in enumerate(names):
-        measured = make_small(name, i, x, m)
-        if not measured.terms and answer is not None:
-            continue
-        reached = ask(m, effort) if answer is None else improved(m, answer, effort)
-        if reached is None:
-            status = "feasible"
-            break
-        if not reached.is_feasible:
+    bound: int | None = None
+    at_once = True
+    while pending:
+        if answer is not None:
+            pending[0] = replace(pending[0], most=min(pending[0].most, answer.value(pending[0].measured)))
+        group = first_that_fit(pending, MAX_WEIGHTED_FLOAT if x.share else MAX_WEIGHTED) if at_once else (pending[0],)
+        make_all_small(group, m)
+        reached = _asked(m, x, answer, effort, at_once=len(group) > 1)
+        if reached is not None and not reached.is_feasible:
             return None
-        answer = reached
-        if n == 0:
-            first_value = answer.value(measured)
-            bound = float(first_value)
-            if not answer.is_proven:
-                bound = measured.constant + answer.bound * scale_of(measured)
-        if not answer.is_proven:
-            status = "feasible"
+        answer = reached or answer
+        if reached is None or not reached.is_proven:
+            if reached is not None and pending[0] is first:
+                bound = max(bound or 0, bound_of_first(group, reached))
+            if len(group) > 1 and not effort.has_ended():
+                at_once = False
+                continue
             break
-        hold(name, measured, answer.value(measured), m)
-    assert answer is not None, "there is at least one objective"
-    if status == "optimal":
-        prefer_first(i, x, m)
-        answer = improved(m, answer, replace(effort, deterministic_limit=TIES_LIMIT)) or answer
-    if status == "optimal" and x.share:
-        proven = fluid_bound(i, names[0])
-        assert proven is not None, "what exists in steps exists without them"
-        bound = min(bound, proven)
-        status = "optimal" if bound >= first_value else "feasible"
-    return _solution(i, x, answer, status=status, bound=bound, value=first_value)
+        for found in group:
+            hold(found, answer_of(answer).value(found.measured), m, exactly=True)
+        pending = pending[len(group) :]
+    best = answer_of(answer)
+    value = best.value(first.measured)
+    status = "feasible" if pending else "optimal"
+    if not pending:
+        bound = value
+        if x.takes:
+            prefer_first(i, x, m)
+            best = _asked(m, x, best, replace(effort, deterministic_limit=TIES_LIMIT)) or best
+    elif pending[0] is not first:
+        bound = value
+    return _solution(i, x, best, status=status, bound=float(bound or 0), value=value)
 
 
-def improved(m: CpModel, answer: Answer, effort: Effort) -> Answer | None:
-    """The answer to a further question that an earlier answer is feasible for; None where time ends first."""
-    if effort.deadline_s is not None and time.monotonic() >= effort.deadline_s:
-        return None
-    hint(m, answer)
+def answer_of(answer: Answer | None) -> Answer:
+    """The answer in hand. Raises NoPlanInTimeError without one."""
+    if answer is None:
+        raise NoPlanInTimeError("no plan was found within the time limit")
+    return answer
+
+
+def bound_of_first(group: Sequence[Level], reached: Answer) -> int:
+    """What is proven about the first of several levels asked for at once, in its own unit."""
+    steps = math.ceil(reached.bound) // weights(group)[0]
+    return group[0].measured.constant + max(0, steps) * group[0].scale
+
+
+def _asked(m: CpModel, x: FleetVars, answer: Answer | None, effort: Effort, *, at_once: bool = False) -> Answer | None:
+    """The answer to a question, started from an earlier answer to a looser one.
+
+    None where time ends first or, where several levels are asked for `at_once`, where that did not help.
+    """
+    if answer is not None:
+        if effort.has_ended():
+            return None
+        hint(m, answer)
     try:
-        reached = ask(m, effort)
+        reached = ask_in_rounds(m, effort, LONG_ROUNDS) if at_once and not x.share else ask(m, effort, shares=x.shares)
     except NoPlanInTimeError:
+        if answer is None:
+            raise
         return None
-    assert reached.is_feasible, "an earlier answer still holds"
+    assert reached is None or reached.is_feasible or answer is None, "an earlier answer still holds"
     return reached
 
 
@@ -156,7 +179,7 @@ def _solution(i: Instance, x: FleetVars, answer: Answer, *, status: str, bound: 
 
 
 def _nodes(i: Instance, x: FleetVars, answer: Answer) -> dict[str, tuple[int, ...]]:
-    counts = {t: tuple(answer.values[x.present[t, p].index] for p in i.periods) for t in i.node_types}
+    counts = {t: tuple(answer.count(x.present[t, p]) for p in i.periods) for t in i.node_types}
     return {t: n for t, n in counts.items() if any(n)}
 
 
@@ -170,14 +193,14 @@ def _payments(i: Instance, x: FleetVars, answer: Answer) -> tuple[Payment, ...]:
     for t, p in i.slots():
         node = i.node_types[t]
         if node.cost is not None:
-            pay("rent", t, p, answer.values[x.rented[t, p].index], node.cost)
+            pay("rent", t, p, answer.count(x.rented[t, p]), node.cost)
         if node.reserve is not None:
-            running = sum(c * answer.values[v.index] for c, v in x.under_term(t, p, node.reserve.term))
+            running = sum(c * answer.count(v) for c, v in x.under_term(t, p, node.reserve.term))
             pay("reserve", t, p, running, node.reserve.cost)
         bought = 0
         if node.buy is not None:
-            pay("buy", t, p, answer.values[x.ordered[t, p].index], node.buy.cost)
-            bought = sum(c * answer.values[v.index] for c, v in x.arrived(t, p, node.buy.lead))
+            pay("buy", t, p, answer.count(x.ordered[t, p]), node.buy.cost)
+            bought = sum(c * answer.count(v) for c, v in x.arrived(t, p, node.buy.lead))
         if node.opex:
             pay("opex", t, p, node.owned + bought, node.opex)
     return tuple(sorted(found, key=lambda e: (e.period, e.node, e.kind)))
@@ -191,22 +214,22 @@ def _assignments(i: Instance, x: FleetVars, answer: Answer) -> dict[str, tuple[A
         for way in i.ways[w.id]:
             column = way.column.id
             if way.key in x.takes:
-                if answer.values[x.takes[way.key].index]:
+                if answer.count(x.takes[way.key]):
                     rows.append(Assignment(column=column, replicas=max(way.replicas)))
                 continue
             for p in i.periods:
                 period = p if many else None
                 if way.shares:
-                    gpus = way.shares[p] * answer.values[x.share[*way.key, p].index] / FLUID_GRID
-                    rows.append(Assignment(column=column, replicas=float(gpus), period=period))
+                    gpus = float(way.shares[p]) * answer.values[x.share[*way.key, p].index] / FLUID_GRID
+                    rows.append(Assignment(column=column, replicas=gpus, period=period))
                 else:
-                    count = answer.values[x.copies[*way.key, p].index]
+                    count = answer.count(x.copies[*way.key, p])
                     rows.append(Assignment(column=column, replicas=count, period=period))
         chosen[w.id] = tuple(sorted((r for r in rows if r.replicas), key=lambda r: (r.period or 0, r.column)))
     return chosen
 
 
 def _packed(t: str, p: int, i: Instance, x: FleetVars, answer: Answer) -> tuple[PackedNodes, ...]:
-    pieces = {way.key: sum(c * answer.values[v.index] for c, v in x.pieces(way, p)) for way in i.ways_on[t]}
-    filled = [answer.values[x.filled[t, p, k].index] for k in range(len(i.packing[t].patterns))]
+    pieces = {way.key: sum(c * answer.count(v) for c, v in x.pieces(way, p)) for way in i.ways_on[t]}
+    filled = [answer.count(x.filled[t, p, k]) for k in range(len(i.packing[t].patterns))]
     return pack(t, p, i, pieces, filled)

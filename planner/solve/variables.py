@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from ortools.sat.python.cp_model import CpModel, IntVar
 
-from planner.solve.instance import Instance, Way
+from planner.solve.instance import Instance
 from planner.solve.scale import FLUID_GRID
+from planner.solve.ways import Way
 
 Term = tuple[int, IntVar]
 Slot = tuple[str, int]
@@ -46,6 +47,11 @@ class FleetVars:
     """Nodes filled by pattern, by node type, period and index of the pattern."""
     working: dict[Slot, IntVar] = field(default_factory=dict)
     """1 where any node of a type with spares works."""
+
+    @property
+    def shares(self) -> frozenset[int]:
+        """Indices of the decisions that are fractions."""
+        return frozenset(v.index for v in self.share.values())
 
     @classmethod
     def create(cls, i: Instance, m: CpModel) -> FleetVars:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from planner.errors import NoPlanInTimeError
 from planner.solve.solver import solve
 from planner.solve.verify import verify
 from tests.solve.examples import node, problem
@@ -62,13 +61,16 @@ def test_pools_and_whole_replicas_share_a_node() -> None:
     assert solve(more).objective["nodes"] == 2
 
 
-def test_a_verdict_that_hangs_on_the_size_of_the_steps_is_not_given() -> None:
-    """Half of each demand must go to the other node: in 17ths, which the steps do not hit, everything just fits."""
+def test_demand_splits_at_will_not_in_steps() -> None:
+    """10/17 of the demand must go to one node and 7/17 to the other: then both are full and everything fits."""
     types = {"a": node(gpus=1, stock=1), "b": node(gpus=1, stock=1)}
     columns = [{"id": "x", "node": "a", "rate": 10}, {"id": "y", "node": "b", "rate": 7}]
     p = problem(types, {"w": {"mode": "fluid", "demand": 17, "columns": columns}})
-    with pytest.raises(NoPlanInTimeError, match="finer splits"):
-        solve(p)
+    solution = solve(p)
+    assert solution.status == "optimal"
+    assert verify(p, solution) == ()
+    more = p.workloads[0].model_copy(update={"demand": (Fraction("17.001"),)})
+    assert solve(p.model_copy(update={"workloads": (more,)})).status == "infeasible"
 
 
 def test_rates_without_a_common_denominator_are_said_to_be_rounded() -> None:

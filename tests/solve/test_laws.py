@@ -11,11 +11,11 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner.solve.certificate import mip_bound
 from planner.solve.instance import prepare
-from planner.solve.objective import make_small, scale_of
+from planner.solve.mip import least
+from planner.solve.objective import level, make_all_small, make_small, scale_of
 from planner.solve.problem import NodeType, Problem, problem_json
-from planner.solve.search import build_model
+from planner.solve.search import Effort, ask, build_model
 from planner.solve.solution import Solution, solution_json
 from planner.solve.solver import solve
 from tests.solve.examples import column, node, problem
@@ -98,17 +98,34 @@ def test_a_workload_less_never_costs_more(p: Problem) -> None:
 @QUICK
 @given(small_problems())
 def test_another_solver_finds_the_same_cost(p: Problem) -> None:
-    i = prepare(p)
+    i = prepare(p, prune=False)
     if not all(i.ways[w.id] for w in i.workloads):
         return
     m, x = build_model(i)
     cost = make_small("cost", i, x, m)
-    found = mip_bound(m)
+    found = least(m)
     solution = solve(p)
-    if found is None:
+    if found.is_infeasible:
         assert solution.status == "infeasible"
     else:
-        assert round(found) * scale_of(cost) + cost.constant == solution.objective["cost"]
+        assert found.bound is not None
+        assert int(found.bound) * scale_of(cost) + cost.constant == solution.objective["cost"]
+
+
+@QUICK
+@given(small_problems())
+def test_ways_left_out_beforehand_change_no_measure(p: Problem) -> None:
+    """Prepared with every way, the problem has the same least cost, power and nodes."""
+    i = prepare(p, prune=False)
+    if not all(i.ways[w.id] for w in i.workloads):
+        return
+    m, x = build_model(i)
+    levels = tuple(level(name, i, x, m) for name in ("cost", "power", "nodes"))
+    make_all_small(levels, m)
+    answer = ask(m, Effort())
+    pruned = measured(solve(p))
+    assert answer.is_feasible is (pruned is not None)
+    assert pruned is None or tuple(answer.value(found.measured) for found in levels) == pruned
 
 
 def test_two_processes_give_the_same_bytes(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def one_node(limits: dict[str, int] | None = None, periods: int = 1, **more: Any
 
 
 def model(p: Problem) -> tuple[Instance, FleetVars, CpModel]:
-    i = prepare(p)
+    i = prepare(p, prune=False)
     m = CpModel()
     return i, FleetVars.create(i, m), m
 
