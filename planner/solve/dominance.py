@@ -34,7 +34,7 @@ def needed_ways(ways: Iterable[Way]) -> tuple[Way, ...]:
 def _asks(way: Way) -> tuple[int, ...]:
     """Everything that a way takes: pieces in each period, the size of a piece, preference and moves."""
     c = way.column
-    return (*(count * c.nodes for count in way.replicas), *way.size, c.preference)
+    return (*(count * c.nodes for count in way.replicas), *way.size, c.preference, c.moves)
 
 
 def _asks_no_more(one: Way, other: Way) -> bool:

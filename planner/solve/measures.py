@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from planner.solve.instance import Instance
-from planner.solve.problem import NodeType
+from planner.solve.problem import Column, NodeType
 from planner.solve.variables import FleetVars, Sum, Term
 
 PER_NODE: dict[str, Callable[[NodeType], int]] = {
@@ -53,12 +53,12 @@ def bound_up(i: Instance, x: FleetVars, p: int) -> Sum:
     return Sum(tuple(terms))
 
 
-def preferred(i: Instance, x: FleetVars) -> Sum:
-    """Sum of the preferences of what is taken."""
+def weighed(i: Instance, x: FleetVars, weight_of: Callable[[Column], int]) -> Sum:
+    """Sum of a figure of the columns taken: once in mode `one`, for every replica in mode `replicas`."""
     terms: list[Term] = []
     for ways in i.ways.values():
         for way in ways:
-            weight = way.column.preference
+            weight = weight_of(way.column)
             if weight and way.key in x.takes:
                 terms.append((weight, x.takes[way.key]))
             terms += [(weight, x.copies[*way.key, p]) for p in i.periods if weight and (*way.key, p) in x.copies]
@@ -70,7 +70,9 @@ def limited(name: str, i: Instance, x: FleetVars) -> tuple[Sum, ...]:
     if name == "cost":
         return (spent(i, x),)
     if name == "preference":
-        return (preferred(i, x),)
+        return (weighed(i, x, lambda c: c.preference),)
+    if name == "moves":
+        return (weighed(i, x, lambda c: c.moves),)
     if name == "capex":
         return (sum((bound_up(i, x, p) for p in i.periods), Sum()),)
     if name == "capex_per_period":

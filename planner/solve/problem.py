@@ -33,7 +33,7 @@ MAX_FILE_BYTES = 2**28
 MAX_PROBLEMS_SHOWN = 20
 
 Mode = Literal["one", "replicas", "fluid"]
-Measure = Literal["cost", "power", "nodes", "gpus", "capex", "rack_units", "carbon", "preference"]
+Measure = Literal["cost", "power", "nodes", "gpus", "capex", "rack_units", "carbon", "preference", "moves"]
 Limit = Literal["cost", "power", "nodes", "gpus", "capex", "capex_per_period", "rack_units", "carbon"]
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True)]
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
@@ -158,6 +158,8 @@ class Column(ProblemModel):
     """Demand one replica serves (`fluid`: one GPU)."""
     preference: Amount = 0
     """Settles ties: lower is better."""
+    moves: Amount = 0
+    """What one replica (mode `one`: the whole choice) would change of what runs today, for the measure `moves`."""
 
 
 class Workload(ProblemModel):

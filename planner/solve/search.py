@@ -18,6 +18,7 @@ from planner.errors import NoPlanInTimeError
 from planner.solve.instance import Instance
 from planner.solve.mip import MipAnswer, holds, least
 from planner.solve.rules import MECHANICS, fleet_stays_within_limits, nodes_stay_within_stock, requirements
+from planner.solve.solution import Solution
 from planner.solve.variables import FleetVars, Sum
 
 ROUNDS = ((1, 0.15), (2, 1.0))
@@ -229,3 +230,14 @@ def hint(m: CpModel, answer: Answer) -> None:
     m.proto.clear_solution_hint()
     m.proto.solution_hint.vars.extend(range(len(answer.values)))
     m.proto.solution_hint.values.extend(round(v) for v in answer.values)
+
+
+def hint_choices(m: CpModel, x: FleetVars, s: Solution) -> None:
+    """Start from what an answer to a similar problem takes; what it does not have is left to the solver."""
+    taken = {(w, a.column): a for w, found in s.assignments.items() for a in found}
+    for key, v in x.takes.items():
+        m.add_hint(v, key in taken)
+    for (t, p), v in x.present.items():
+        counts = s.nodes.get(t, ())
+        if p < len(counts):
+            m.add_hint(v, counts[p])

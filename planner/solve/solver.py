@@ -29,24 +29,31 @@ from planner.solve.pack import pack
 from planner.solve.problem import Problem, Workload
 from planner.solve.rules import fluid_loads
 from planner.solve.scale import FLUID_GRID, at_least
-from planner.solve.search import LONG_ROUNDS, Answer, Effort, ask, ask_in_rounds, build_model, hint
+from planner.solve.search import LONG_ROUNDS, Answer, Effort, ask, ask_in_rounds, build_model, hint, hint_choices
 from planner.solve.solution import Assignment, PackedNodes, Payment, PaymentKind, Solution
 from planner.solve.variables import FleetVars
 from planner.solve.verify import verify
 
 TIES_LIMIT = 0.2
 """Deterministic effort for settling ties that no objective settles; they are settled the same way each time."""
-MEASURES = ("cost", *PER_NODE, "capex", "preference")
+MEASURES = ("cost", *PER_NODE, "capex", "preference", "moves")
 
 
 def solve(
-    problem: Problem, *, seed: int = 0, time_limit_s: float | None = None, deterministic_limit: float | None = None
+    problem: Problem,
+    *,
+    seed: int = 0,
+    time_limit_s: float | None = None,
+    deterministic_limit: float | None = None,
+    start_from: Solution | None = None,
+    why_not: bool = True,
 ) -> Solution:
     """The best answer to `problem`, with what is proven about it; or the smallest conflict and its ways out.
 
-    `time_limit_s` is wall clock, so an answer cut short by it may differ between machines;
-    `deterministic_limit` bounds the work of each question instead. Raises InputError when sizes are too many
-    to pack exactly, NoPlanInTimeError when time ends with neither answer nor proof.
+    `time_limit_s` is wall clock, so an answer cut short by it may differ between machines; `deterministic_limit`
+    bounds the work of each question instead. `start_from` is an answer to a similar problem with the same ids, which
+    saves work; without `why_not` an infeasible problem is said to be so and no more. Raises InputError when sizes are
+    too many to pack exactly, NoPlanInTimeError when time ends with neither answer nor proof.
     """
     start = time.monotonic()
     deadline_s = None if time_limit_s is None else start + time_limit_s
@@ -55,7 +62,9 @@ def solve(
     unservable = tuple(f"workload.{w.id}" for w in instance.workloads if not instance.ways[w.id])
     if unservable:
         return Solution(status="infeasible", conflict=unservable, wall_s=time.monotonic() - start)
-    found = _best(instance, effort)
+    found = _best(instance, effort, start_from)
+    if found is None and not why_not:
+        return Solution(status="infeasible", wall_s=time.monotonic() - start)
     if found is None:
         conflict, relaxations = explain(instance, effort)
         return Solution(
@@ -84,13 +93,15 @@ def _row_is_exact(i: Instance, w: Workload, p: int) -> bool:
     return at_least(rates, i.problem.demand(w, p) or Fraction(0)).is_exact
 
 
-def _best(i: Instance, effort: Effort) -> Solution | None:
+def _best(i: Instance, effort: Effort, start_from: Solution | None = None) -> Solution | None:
     """Each objective in turn, the earlier ones held; None where no answer exists.
 
     As many as fit 64 bits are asked for at once, weighted so that the first always wins: one proof instead of many.
     Where that takes too long, and where demand is split, they are asked one after another.
     """
     m, x = build_model(i)
+    if start_from is not None:
+        hint_choices(m, x, start_from)
     names = dict.fromkeys((*i.problem.objective, "preference"))
     first, *rest = (level(name, i, x, m) for name in names)
     pending = [first, *(found for found in rest if found.measured.terms)]

@@ -262,13 +262,14 @@ def measures(p: Problem, s: Solution) -> dict[str, int]:
     found["cost"] = sum(e.amount for e in s.payments)
     capex = [sum(_capex(p, e.node, e.kind, e.nodes) for e in s.payments if e.period == q) for q in periods]
     found["capex"], found["capex_per_period"] = sum(capex), max(capex)
-    weights = {(w.id, c.id): c.preference for w in p.workloads for c in w.columns}
-    found["preference"] = sum(
-        weights.get((w.id, a.column), 0) * (1 if w.mode == "one" else int(a.replicas))
-        for w in p.workloads
-        for a in s.assignments.get(w.id, ())
-        if w.mode != "fluid"
-    )
+    for name in ("preference", "moves"):
+        weights = {(w.id, c.id): getattr(c, name) for w in p.workloads for c in w.columns}
+        found[name] = sum(
+            weights.get((w.id, a.column), 0) * (1 if w.mode == "one" else int(a.replicas))
+            for w in p.workloads
+            for a in s.assignments.get(w.id, ())
+            if w.mode != "fluid"
+        )
     return found
 
 

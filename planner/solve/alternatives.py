@@ -1,0 +1,84 @@
+"""What other choices would cost the whole fleet: the problem solved again with one of them forced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from planner.errors import NoPlanInTimeError
+from planner.solve.problem import Problem
+from planner.solve.solution import Solution
+from planner.solve.solver import solve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forced:
+    """The fleet with one choice forced."""
+
+    name: str
+    solution: Solution | None
+    """None where no fleet exists with that choice, or `in_time` is False."""
+    more: int | None
+    """Of the first objective, beyond the best fleet's."""
+    in_time: bool = True
+
+    @property
+    def is_proven(self) -> bool:
+        """Nothing cheaper exists with this choice."""
+        return self.solution is not None and self.solution.status == "optimal"
+
+
+def forced_choices(
+    problem: Problem,
+    best: Solution,
+    workload: str,
+    groups: Mapping[str, Collection[str]],
+    *,
+    time_limit_s: float = 5.0,
+) -> tuple[Forced, ...]:
+    """For each group of columns of one workload, by name: the best fleet that takes one of it; cheapest first."""
+    deadline_s = time.monotonic() + time_limit_s
+    found = [
+        _forced(name, _only(problem, {workload: frozenset(columns)}), best, deadline_s)
+        for name, columns in sorted(groups.items())
+    ]
+    return tuple(sorted(found, key=lambda f: (f.more is None, f.more or 0, f.name)))
+
+
+def all_on(
+    problem: Problem, best: Solution, groups: Mapping[str, Collection[str]], *, time_limit_s: float = 10.0
+) -> tuple[Forced, ...]:
+    """For each group of node types, by name (all nodes of one GPU type, say): the best fleet of these alone."""
+    deadline_s = time.monotonic() + time_limit_s
+    found = []
+    for name, types in sorted(groups.items()):
+        columns = {w.id: frozenset(c.id for c in w.columns if c.node in types) for w in problem.workloads}
+        if all(columns.values()):
+            found.append(_forced(name, _only(problem, columns), best, deadline_s))
+        else:
+            found.append(Forced(name=name, solution=None, more=None))
+    return tuple(sorted(found, key=lambda f: (f.more is None, f.more or 0, f.name)))
+
+
+def _only(problem: Problem, columns: Mapping[str, frozenset[str]]) -> Problem:
+    """The problem with some workloads held to some of their columns, and its first objective alone."""
+    workloads = tuple(
+        w.model_copy(update={"columns": tuple(c for c in w.columns if c.id in columns[w.id])}) if w.id in columns else w
+        for w in problem.workloads
+    )
+    return problem.model_copy(update={"workloads": workloads, "objective": problem.objective[:1]})
+
+
+def _forced(name: str, asked: Problem, best: Solution, deadline_s: float) -> Forced:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        return Forced(name=name, solution=None, more=None, in_time=False)
+    try:
+        found = solve(asked, time_limit_s=left_s, start_from=best, why_not=False)
+    except NoPlanInTimeError:
+        return Forced(name=name, solution=None, more=None, in_time=False)
+    if found.status == "infeasible":
+        return Forced(name=name, solution=None, more=None)
+    first = asked.objective[0]
+    return Forced(name=name, solution=found, more=found.objective[first] - best.objective[first])
