@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from planner.solve.ways import Way
 
+WHOLE_GPU = (2**31, 2**31)
+"""More slices than any GPU has: a whole GPU is never less than a part of one."""
+
 
 def needed_ways(ways: Iterable[Way]) -> tuple[Way, ...]:
     """The ways of one workload of mode `one` that none of the others makes needless, in the order given.
@@ -34,7 +37,7 @@ def needed_ways(ways: Iterable[Way]) -> tuple[Way, ...]:
 def _asks(way: Way) -> tuple[int, ...]:
     """Everything that a way takes: pieces in each period, the size of a piece, preference and moves."""
     c = way.column
-    return (*(count * c.nodes for count in way.replicas), *way.size, c.preference, c.moves)
+    return (*(count * c.nodes for count in way.replicas), *way.size, *(way.slices or WHOLE_GPU), c.preference, c.moves)
 
 
 def _asks_no_more(one: Way, other: Way) -> bool:

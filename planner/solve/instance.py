@@ -22,6 +22,10 @@ class Packing:
     sizes: tuple[Size, ...]
     patterns: tuple[Pattern, ...]
     """Empty where GPUs simply add up."""
+    slices: tuple[Size, ...] = ()
+    """What replicas take of GPUs that are cut."""
+    cuts: tuple[Pattern, ...] = ()
+    """How many replicas of each kind of `slices` one GPU holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,15 @@ class Instance:
     @property
     def periods(self) -> range:
         return range(self.problem.periods)
+
+    @property
+    def times(self) -> range:
+        """Times of day."""
+        return self.problem.times
+
+    def ways_at(self, t: str, time: int) -> tuple[Way, ...]:
+        """Ways on one node type that run at one time of day."""
+        return tuple(way for way in self.ways_on[t] if time in way.times)
 
     def slots(self) -> Iterator[tuple[str, int]]:
         """Every node type in every period."""
@@ -84,21 +97,23 @@ def _worth_having(p: Problem, w: Workload, *, prune: bool) -> tuple[Way, ...]:
 
 def _usable(p: Problem, w: Workload) -> Iterator[Way]:
     """The columns whose replica fits an empty node of a kind that can be had, and that meet the demand."""
+    times = w.times or p.times
     for c in sorted(w.columns, key=lambda c: c.id):
         node = p.node_types[c.node]
         size = _piece(node, c)
-        too_big = most_that_fit(size, capacity(node)) < 1 or (node.ram is not None and c.ram > node.ram)
+        uncut = c.slices is not None and (node.slices is None or most_that_fit(c.slices, node.slices) < 1)
+        too_big = uncut or most_that_fit(size, capacity(node)) < 1 or (node.ram is not None and c.ram > node.ram)
         if too_big or not (node.owned or node.can_grow):
             continue
         demand = [p.demand(w, period) for period in range(p.periods)]
         if w.mode == "fluid":
             assert c.rate
             shares = tuple((d or Fraction(0)) / c.rate for d in demand)
-            yield Way(workload=w.id, column=c, size=size, replicas=(), shares=shares)
+            yield Way(workload=w.id, column=c, size=size, replicas=(), shares=shares, times=times)
             continue
         replicas = _replicas(c, w, demand)
         if replicas is not None:
-            yield Way(workload=w.id, column=c, size=size, replicas=replicas)
+            yield Way(workload=w.id, column=c, size=size, replicas=replicas, slices=c.slices, times=times)
 
 
 def _piece(node: NodeType, c: Column) -> Size:
@@ -119,9 +134,13 @@ def _replicas(c: Column, w: Workload, demand: list[Fraction | None]) -> tuple[in
 
 def _packing(at: str, node: NodeType, ways: list[Way]) -> Packing:
     sizes = tuple(sorted({w.size for w in ways if w.replicas}, reverse=True))
-    if not sizes or gpus_add_up(sizes, capacity(node)):
-        return Packing(sizes=sizes, patterns=())
-    return Packing(sizes=sizes, patterns=maximal_patterns(sizes, capacity(node), at=f"node_types.{at}"))
+    slices = tuple(sorted({w.slices for w in ways if w.slices is not None}, reverse=True))
+    where = f"node_types.{at}"
+    cuts = maximal_patterns(slices, node.slices, at=where) if slices and node.slices else ()
+    patterns: tuple[Pattern, ...] = ()
+    if sizes and not gpus_add_up(sizes, capacity(node)):
+        patterns = maximal_patterns(sizes, capacity(node), at=where)
+    return Packing(sizes=sizes, patterns=patterns, slices=slices, cuts=cuts)
 
 
 def _most_nodes(node: NodeType, ways: list[Way]) -> int:
@@ -137,4 +156,6 @@ def nodes_alone(way: Way, node: NodeType) -> int:
     """Nodes one way fills when nothing else is on them."""
     if way.shares:
         return math.ceil(max(way.shares) / node.gpus)
+    if way.slices is not None and node.slices is not None:
+        return ceil_div(ceil_div(max(way.replicas), most_that_fit(way.slices, node.slices)), node.gpus)
     return ceil_div(max(way.replicas) * way.column.nodes, most_that_fit(way.size, capacity(node)))

@@ -3,77 +3,78 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from planner.solve.instance import Instance, capacity
-from planner.solve.patterns import most_that_fit
-from planner.solve.solution import PackedItem, PackedNodes
-from planner.solve.ways import Way
+from planner.solve.patterns import Pattern, Size, most_that_fit
+from planner.solve.solution import PackedItem
 
-Contents = Counter[tuple[str, str]]
-"""Pieces on one node by workload and column."""
-
-
-def pack(t: str, p: int, i: Instance, pieces: dict[tuple[str, str], int], filled: list[int]) -> tuple[PackedNodes, ...]:
-    """Place the `pieces` of one node type and period; `filled` counts nodes by pattern (empty: sizes add up)."""
-    ways = [w for w in i.ways_on[t] if pieces.get(w.key)]
-    nodes = _by_pattern(t, i, ways, pieces, filled) if i.packing[t].patterns else _first_fit(t, i, ways, pieces)
-    return tuple(_grouped(t, p, nodes))
+Key = tuple[str, str]
+"""Workload and column."""
+Contents = Counter[Key]
+"""Pieces in one bin."""
+CUT: Key = ("", "")
+"""Stands for GPUs that are cut."""
 
 
-def _by_pattern(
-    t: str, i: Instance, ways: list[Way], pieces: dict[tuple[str, str], int], filled: list[int]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Equal pieces that must be placed."""
+
+    key: Key
+    size: Size
+    count: int
+
+
+def by_pattern(
+    pieces: Sequence[Piece], sizes: Sequence[Size], patterns: Sequence[Pattern], filled: Sequence[int]
 ) -> list[Contents]:
-    left = dict(pieces)
-    sizes = i.packing[t].sizes
-    nodes = []
-    for pattern, count in zip(i.packing[t].patterns, filled, strict=True):
+    """Place pieces into bins; `filled` counts bins by pattern."""
+    left = {k.key: k.count for k in pieces}
+    bins = []
+    for pattern, count in zip(patterns, filled, strict=True):
         for _ in range(count):
-            node: Contents = Counter()
+            contents: Contents = Counter()
             for size, places in zip(sizes, pattern, strict=True):
-                _fill(node, [w for w in ways if w.size == size], left, places)
-            if node:
-                nodes.append(node)
+                _fill(contents, [k.key for k in pieces if k.size == size], left, places)
+            if contents:
+                bins.append(contents)
     assert not any(left.values()), "patterns hold every piece"
-    return nodes
+    return bins
 
 
-def _first_fit(t: str, i: Instance, ways: list[Way], pieces: dict[tuple[str, str], int]) -> list[Contents]:
-    """Largest first: exact where each size divides the next and the last divides the node."""
-    left = dict(pieces)
-    order = sorted(ways, key=lambda w: (-w.size[0], -w.size[1], w.key))
-    whole = capacity(i.node_types[t])
-    nodes = []
+def first_fit(pieces: Sequence[Piece], whole: Size) -> list[Contents]:
+    """Largest first: exact where each size divides the next and the last divides the bin."""
+    left = {k.key: k.count for k in pieces}
+    order = sorted(pieces, key=lambda k: (-k.size[0], -k.size[1], k.key))
+    bins = []
     while any(left.values()):
-        node: Contents = Counter()
+        contents: Contents = Counter()
         free = whole
-        for way in order:
-            took = _fill(node, [way], left, most_that_fit(way.size, free))
-            free = (free[0] - took * way.size[0], free[1] - took * way.size[1])
-        assert node, "a piece fits an empty node"
-        nodes.append(node)
-    return nodes
+        for piece in order:
+            took = _fill(contents, [piece.key], left, most_that_fit(piece.size, free))
+            free = (free[0] - took * piece.size[0], free[1] - took * piece.size[1])
+        assert contents, "a piece fits an empty bin"
+        bins.append(contents)
+    return bins
 
 
-def _fill(node: Contents, ways: list[Way], left: dict[tuple[str, str], int], places: int) -> int:
-    """Move up to `places` pieces of `ways`, in order, into the node; returns how many moved."""
-    moved = 0
-    for way in ways:
-        took = min(places - moved, left[way.key])
-        if took > 0:
-            node[way.key] += took
-            left[way.key] -= took
-            moved += took
-    return moved
-
-
-def _grouped(t: str, p: int, nodes: list[Contents]) -> list[PackedNodes]:
-    same = Counter(tuple(sorted(node.items())) for node in nodes)
+def grouped(bins: Sequence[Contents]) -> list[tuple[int, tuple[PackedItem, ...]]]:
+    """Equal bins together: how many, and what is in each."""
+    same = Counter(tuple(sorted(contents.items())) for contents in bins)
     return [
-        PackedNodes(
-            node=t,
-            period=p,
-            nodes=count,
-            items=tuple(PackedItem(workload=w, column=c, replicas=n) for (w, c), n in contents),
-        )
+        (count, tuple(PackedItem(workload=w, column=c, replicas=n) for (w, c), n in contents))
         for contents, count in sorted(same.items())
     ]
+
+
+def _fill(contents: Contents, keys: Sequence[Key], left: dict[Key, int], places: int) -> int:
+    """Move up to `places` pieces, in order, into a bin; returns how many moved."""
+    moved = 0
+    for key in keys:
+        took = min(places - moved, left[key])
+        if took > 0:
+            contents[key] += took
+            left[key] -= took
+            moved += took
+    return moved

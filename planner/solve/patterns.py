@@ -15,6 +15,8 @@ Size = tuple[int, int]
 """GPUs and memory of one replica on one node."""
 Pattern = tuple[int, ...]
 """How many replicas of each size one node holds."""
+ONE_GPU: Size = (1, 0)
+"""What a GPU that is cut takes of its node."""
 MAX_PATTERNS = 20_000
 
 

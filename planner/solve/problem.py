@@ -107,6 +107,9 @@ class Buy(ProblemModel):
     """Nodes that can be ordered in one period."""
 
 
+Slices = tuple[Count, Count]
+
+
 class NodeType(ProblemModel):
     """One kind of node and the ways to get it."""
 
@@ -132,6 +135,8 @@ class NodeType(ProblemModel):
     """Of one bought or owned node, each period."""
     reserve: Reserve | None = None
     buy: Buy | None = None
+    slices: Slices | None = None
+    """Compute and memory slices that one GPU can be cut into (MIG); None = its GPUs are used whole."""
     spares: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = 0
     """Nodes that must stand idle beside any that work."""
 
@@ -150,6 +155,8 @@ class Column(ProblemModel):
     """GPUs of one replica."""
     ram: Amount = 0
     """Memory of one replica, on each node it uses."""
+    slices: Slices | None = None
+    """Compute and memory slices that one replica takes of one GPU, which it may share with others; `gpus` stays 1."""
     nodes: Count = 1
     """Whole nodes one replica spans; above 1 its `gpus` are all GPUs of that many nodes."""
     replicas: Count | None = None
@@ -162,6 +169,9 @@ class Column(ProblemModel):
     """What one replica (mode `one`: the whole choice) would change of what runs today, for the measure `moves`."""
 
 
+TimeOfDay = Annotated[int, Field(ge=0, le=99, strict=True)]
+
+
 class Workload(ProblemModel):
     """Something that must run."""
 
@@ -169,6 +179,9 @@ class Workload(ProblemModel):
     mode: Mode = "one"
     demand: Annotated[tuple[Exact, ...], BeforeValidator(as_demand, json_schema_input_type=Demand)] | None = None
     """One figure, or one per period."""
+    times: Annotated[tuple[TimeOfDay, ...], Field(min_length=1)] | None = None
+    """Times of day in which it runs, numbered from 0: workloads with no time in common may use the same GPUs.
+    Left out = at all times."""
     columns: tuple[Column, ...]
 
 
@@ -225,6 +238,11 @@ class Problem(ProblemModel):
             raise ValueError("\n".join(_first(found)))
         return self
 
+    @property
+    def times(self) -> range:
+        """Times of day that workloads tell apart."""
+        return range(1 + max((time for w in self.workloads for time in w.times or ()), default=0))
+
     def demand(self, workload: Workload, period: int) -> Fraction | None:
         """Demand of one workload in one period; None where none is given."""
         if workload.demand is None:
@@ -274,6 +292,21 @@ def _column_problems(p: Problem, w: Workload, c: Column) -> list[str]:
         found.append("gpus: a fluid column is counted by the GPU; leave gpus and nodes at 1")
     if c.nodes > 1 and c.gpus != c.nodes * node.gpus:
         found.append(f"gpus: {c.nodes} whole nodes of {c.node} have {c.nodes * node.gpus} GPUs, not {c.gpus}")
+    return [*found, *_slice_problems(w, c, node)]
+
+
+def _slice_problems(w: Workload, c: Column, node: NodeType) -> list[str]:
+    if c.slices is None:
+        return []
+    if node.slices is None:
+        return [f"slices: the GPUs of {c.node} cannot be cut; its node type has no slices"]
+    found = []
+    if w.mode == "fluid":
+        found.append("slices: a fluid column shares GPUs at will; leave slices out")
+    if c.gpus > 1 or c.nodes > 1:
+        found.append("slices: they are of one GPU; leave gpus and nodes at 1")
+    if c.ram:
+        found.append("ram: a replica on slices of a GPU is not given memory of the node; leave ram out")
     return found
 
 

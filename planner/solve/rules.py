@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from ortools.sat.python.cp_model import BoundedLinearExpression, Constraint, CpModel, LinearExpr
 
 from planner.solve.instance import Instance
 from planner.solve.measures import limited
+from planner.solve.patterns import ONE_GPU, Size
 from planner.solve.scale import FLUID_GRID, Loads, at_least, loads
 from planner.solve.variables import FleetVars, Sum, Term
 
@@ -47,34 +48,58 @@ def every_workload_is_served(i: Instance, x: FleetVars, m: CpModel) -> None:
             _named(m, f"served[{w.id},{p}]", total(placed) >= row.bound)
 
 
+def slices_fit_on_gpus(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """Each replica on slices has a place in a pattern that GPUs are cut by, at every time of day."""
+    for (t, p), d in _slots_and_times(i):
+        packing = i.packing[t]
+        for k, slices in enumerate(packing.slices):
+            places = [(pattern[k], x.cut[t, p, d, n]) for n, pattern in enumerate(packing.cuts) if pattern[k]]
+            pieces = [term for way in i.ways_at(t, d) if way.slices == slices for term in x.pieces(way, p)]
+            _named(m, f"sliced[{t},{p},{d},{slices[0]}x{slices[1]}]", total(places) >= total(pieces))
+
+
 def replicas_fit_on_nodes(i: Instance, x: FleetVars, m: CpModel) -> None:
     """Each piece has a place in a pattern that nodes are filled by; no more nodes are filled than may work."""
-    for t, p in i.slots():
+    for (t, p), d in _slots_and_times(i):
         packing = i.packing[t]
         if not packing.patterns:
             continue
         for k, size in enumerate(packing.sizes):
-            places = [(pattern[k], x.filled[t, p, n]) for n, pattern in enumerate(packing.patterns) if pattern[k]]
-            pieces = [term for way in i.ways_on[t] if way.size == size for term in x.pieces(way, p)]
-            _named(m, f"placed[{t},{p},{size[0]}x{size[1]}]", total(places) >= total(pieces))
-        filled = [(1, x.filled[t, p, n]) for n in range(len(packing.patterns))]
-        _named(m, f"filled[{t},{p}]", total(filled) <= _able_to_work(i, x, t, p))
+            places = [(pattern[k], x.filled[t, p, d, n]) for n, pattern in enumerate(packing.patterns) if pattern[k]]
+            pieces = [term for s, way_terms in _whole_pieces(i, x, t, p, d) if s == size for term in way_terms]
+            _named(m, f"placed[{t},{p},{d},{size[0]}x{size[1]}]", total(places) >= total(pieces))
+        filled = [(1, x.filled[t, p, d, n]) for n in range(len(packing.patterns))]
+        _named(m, f"filled[{t},{p},{d}]", total(filled) <= _able_to_work(i, x, t, p))
 
 
 def gpus_in_use_are_there(i: Instance, x: FleetVars, m: CpModel) -> None:
     """GPUs in use on a node type are at most those of the nodes that may work; implied by patterns, but it helps."""
-    for t, p in i.slots():
-        whole = [(c * way.size[0], v) for way in i.ways_on[t] for c, v in x.pieces(way, p)]
-        fluid = [way for way in i.ways_on[t] if way.shares]
+    for (t, p), d in _slots_and_times(i):
+        whole = [(c * size[0], v) for size, terms in _whole_pieces(i, x, t, p, d) for c, v in terms]
+        fluid = [way for way in i.ways_at(t, d) if way.shares]
         gpus = i.node_types[t].gpus
         if not fluid:
             if whole:
-                _named(m, f"gpus_fit[{t},{p}]", total(whole) <= gpus * _able_to_work(i, x, t, p))
+                _named(m, f"gpus_fit[{t},{p},{d}]", total(whole) <= gpus * _able_to_work(i, x, t, p))
             continue
         load = fluid_loads(i, t, [way.shares[p] for way in fluid])
         shared = [(c, x.share[*way.key, p]) for c, way in zip(load.loads, fluid, strict=True)]
         in_use = total([*shared, *((c * load.unit, v) for c, v in whole)])
-        _named(m, f"gpus_fit[{t},{p}]", in_use <= gpus * load.unit * _able_to_work(i, x, t, p))
+        _named(m, f"gpus_fit[{t},{p},{d}]", in_use <= gpus * load.unit * _able_to_work(i, x, t, p))
+
+
+def _slots_and_times(i: Instance) -> Iterator[tuple[tuple[str, int], int]]:
+    """Every node type in every period at every time of day."""
+    return ((slot, d) for slot in i.slots() for d in i.times)
+
+
+def _whole_pieces(i: Instance, x: FleetVars, t: str, p: int, d: int) -> Iterator[tuple[Size, tuple[Term, ...]]]:
+    """Pieces that sit on nodes at a time of day, by size: whole replicas, and GPUs that are cut."""
+    for way in i.ways_at(t, d):
+        if way.slices is None:
+            yield way.size, x.pieces(way, p)
+    if i.packing[t].cuts:
+        yield ONE_GPU, x.cut_gpus(i, t, p, d)
 
 
 def fluid_loads(i: Instance, t: str, shares: Sequence[Fraction]) -> Loads:
@@ -138,6 +163,7 @@ def fleet_stays_within_limits(i: Instance, x: FleetVars, m: CpModel, *, kept: Co
 
 MECHANICS: tuple[Rule, ...] = (
     every_workload_is_served,
+    slices_fit_on_gpus,
     replicas_fit_on_nodes,
     gpus_in_use_are_there,
     spare_nodes_stand_idle,

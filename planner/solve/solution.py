@@ -47,13 +47,26 @@ class PackedItem(SolutionModel):
     replicas: int
 
 
+class CutGpus(SolutionModel):
+    """GPUs whose slices hold the same replicas."""
+
+    node: str
+    period: int
+    time: int = 0
+    gpus: int
+    items: tuple[PackedItem, ...]
+
+
 class PackedNodes(SolutionModel):
     """Nodes that hold the same replicas. A replica that spans several nodes is listed once for all of them."""
 
     node: str
     period: int
     nodes: int
+    time: int = 0
+    """Time of day."""
     items: tuple[PackedItem, ...]
+    """An item without a name is GPUs that are cut: `cut` says how."""
 
 
 class Relaxation(SolutionModel):
@@ -83,6 +96,7 @@ class Solution(SolutionModel):
     payments: tuple[Payment, ...] = ()
     assignments: dict[str, tuple[Assignment, ...]] = {}
     packing: tuple[PackedNodes, ...] = ()
+    cut: tuple[CutGpus, ...] = ()
     conflict: tuple[str, ...] = ()
     """Requirements that cannot hold together, none of which can be left out: limit names, `stock.<node type>`
     and, where supply alone cannot carry them, `workload.<id>`."""

@@ -25,12 +25,12 @@ from planner.solve.objective import (
     prefer_first,
     weights,
 )
-from planner.solve.pack import pack
+from planner.solve.places import placed
 from planner.solve.problem import Problem, Workload
 from planner.solve.rules import fluid_loads
 from planner.solve.scale import FLUID_GRID, at_least
 from planner.solve.search import LONG_ROUNDS, Answer, Effort, ask, ask_in_rounds, build_model, hint, hint_choices
-from planner.solve.solution import Assignment, PackedNodes, Payment, PaymentKind, Solution
+from planner.solve.solution import Assignment, Payment, PaymentKind, Solution
 from planner.solve.variables import FleetVars
 from planner.solve.verify import verify
 
@@ -184,7 +184,7 @@ def _solution(i: Instance, x: FleetVars, answer: Answer, *, status: str, bound: 
             "payments": _payments(i, x, answer),
             "assignments": _assignments(i, x, answer),
             "rounding": rounding_of(i),
-            "packing": tuple(packed for t, p in i.slots() for packed in _packed(t, p, i, x, answer)),
+            **placed(i, x, answer),
         }
     )
 
@@ -238,9 +238,3 @@ def _assignments(i: Instance, x: FleetVars, answer: Answer) -> dict[str, tuple[A
                     rows.append(Assignment(column=column, replicas=count, period=period))
         chosen[w.id] = tuple(sorted((r for r in rows if r.replicas), key=lambda r: (r.period or 0, r.column)))
     return chosen
-
-
-def _packed(t: str, p: int, i: Instance, x: FleetVars, answer: Answer) -> tuple[PackedNodes, ...]:
-    pieces = {way.key: sum(c * answer.count(v) for c, v in x.pieces(way, p)) for way in i.ways_on[t]}
-    filled = [answer.count(x.filled[t, p, k]) for k in range(len(i.packing[t].patterns))]
-    return pack(t, p, i, pieces, filled)

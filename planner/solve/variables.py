@@ -43,8 +43,10 @@ class FleetVars:
     reserved: dict[Slot, IntVar] = field(default_factory=dict)
     """Terms that start in the period."""
     ordered: dict[Slot, IntVar] = field(default_factory=dict)
-    filled: dict[tuple[str, int, int], IntVar] = field(default_factory=dict)
-    """Nodes filled by pattern, by node type, period and index of the pattern."""
+    filled: dict[tuple[str, int, int, int], IntVar] = field(default_factory=dict)
+    """Nodes filled by pattern, by node type, period, time of day and index of the pattern."""
+    cut: dict[tuple[str, int, int, int], IntVar] = field(default_factory=dict)
+    """GPUs cut by pattern, by node type, period, time of day and index of the pattern."""
     working: dict[Slot, IntVar] = field(default_factory=dict)
     """1 where any node of a type with spares works."""
 
@@ -88,8 +90,15 @@ class FleetVars:
             self.ordered[t, p] = m.new_int_var(0, most, f"ordered[{t},{p}]")
         if node.spares:
             self.working[t, p] = m.new_bool_var(f"working[{t},{p}]")
-        for k in range(len(i.packing[t].patterns)):
-            self.filled[t, p, k] = m.new_int_var(0, most, f"filled[{t},{p},{k}]")
+        for d in i.times:
+            for k in range(len(i.packing[t].patterns)):
+                self.filled[t, p, d, k] = m.new_int_var(0, most, f"filled[{t},{p},{d},{k}]")
+            for k in range(len(i.packing[t].cuts)):
+                self.cut[t, p, d, k] = m.new_int_var(0, most * node.gpus, f"cut[{t},{p},{d},{k}]")
+
+    def cut_gpus(self, i: Instance, t: str, p: int, d: int) -> tuple[Term, ...]:
+        """GPUs of a node type that are cut."""
+        return tuple((1, self.cut[t, p, d, k]) for k in range(len(i.packing[t].cuts)))
 
     def pieces(self, way: Way, p: int) -> tuple[Term, ...]:
         """Pieces of the way that sit on nodes in the period: replicas times the nodes each spans."""

@@ -17,6 +17,8 @@ from planner.solve.solution import Assignment, PackedNodes, Solution
 SLACK = Fraction(1, 10**9)
 """Relative slack for the decimals of mode `fluid`; everything else is whole numbers."""
 PER_NODE = ("power", "rack_units", "carbon")
+CUT = ("", "")
+"""Stands for GPUs that are cut."""
 
 
 def verify(problem: Problem, solution: Solution) -> tuple[str, ...]:
@@ -29,7 +31,8 @@ def verify(problem: Problem, solution: Solution) -> tuple[str, ...]:
     found = [*_demand(problem, solution)]
     for p in range(problem.periods):
         for t, node in problem.node_types.items():
-            found += _places(problem, solution, t, node, p)
+            for time in range(1 + max((d for w in problem.workloads for d in w.times or ()), default=0)):
+                found += _places(problem, solution, t, node, p, time)
             found += _supply(solution, t, node, p)
     found += _terms(problem, solution)
     return (*found, *_limits(problem, solution), *_claims(problem, solution))
@@ -98,29 +101,40 @@ def _demand_in(p: Problem, s: Solution, w: Workload, period: int) -> Iterator[st
         yield f"assignments.{w.id}: serves {float(served):g} of {float(demand):g} in period {period}"
 
 
-def _pieces(p: Problem, s: Solution, t: str, period: int) -> Counter[tuple[str, str]]:
-    """Pieces of whole replicas that must sit on nodes of a type."""
+def _runs(w: Workload, time: int) -> bool:
+    return w.times is None or time in w.times
+
+
+def _pieces(p: Problem, s: Solution, t: str, period: int, time: int) -> Counter[tuple[str, str]]:
+    """Pieces of whole replicas that must sit on nodes of a type, or on slices of their GPUs."""
     found: Counter[tuple[str, str]] = Counter()
     for w in p.workloads:
         for c, a in _assigned(p, s, w, period):
-            if c.node == t and w.mode != "fluid":
+            if c.node == t and w.mode != "fluid" and _runs(w, time):
                 count = _needed(p, w, c, period) if w.mode == "one" else int(a.replicas)
                 found[w.id, c.id] += count * c.nodes
     return +found
 
 
-def _places(p: Problem, s: Solution, t: str, node: NodeType, period: int) -> Iterator[str]:
-    pieces = _pieces(p, s, t, period)
-    pools = (pair for w in p.workloads if w.mode == "fluid" for pair in _assigned(p, s, w, period))
+def _places(p: Problem, s: Solution, t: str, node: NodeType, period: int, time: int) -> Iterator[str]:
+    every = _pieces(p, s, t, period, time)
+    pools = (pair for w in p.workloads if w.mode == "fluid" and _runs(w, time) for pair in _assigned(p, s, w, period))
     fluid = sum((Fraction(a.replicas) for c, a in pools if c.node == t), Fraction(0))
-    if not pieces and not fluid:
+    if not every and not fluid:
         return
     columns = {(w.id, c.id): c for w in p.workloads for c in w.columns}
+    sliced = Counter({key: count for key, count in every.items() if columns[key].slices})
+    pieces = Counter({key: count for key, count in every.items() if not columns[key].slices})
+    if sliced:
+        found, gpus = _cut(s, t, node, period, time, sliced, columns)
+        yield from found
+        pieces[CUT] = gpus
+        columns[CUT] = Column(id="cut", node=t, gpus=1)
     present = s.nodes.get(t, (0,) * p.periods)[period] - node.spares
     in_use = fluid + sum(count * columns[key].gpus // columns[key].nodes for key, count in pieces.items())
     if in_use > node.gpus * present * (1 + SLACK):
         yield f"nodes.{t}: {float(in_use):g} GPUs in use, {node.gpus * present} there in period {period}"
-    packed = [k for k in s.packing if k.node == t and k.period == period]
+    packed = [k for k in s.packing if k.node == t and k.period == period and k.time == time]
     if not s.packing and pieces:
         sizes = Counter[tuple[int, int]]()
         for key, count in pieces.items():
@@ -129,6 +143,41 @@ def _places(p: Problem, s: Solution, t: str, node: NodeType, period: int) -> Ite
             yield f"nodes.{t}: the replicas do not fit {present} nodes in period {period}"
         return
     yield from _packed(t, node, packed, pieces, columns, present)
+
+
+def _cut(
+    s: Solution,
+    t: str,
+    node: NodeType,
+    period: int,
+    time: int,
+    sliced: Counter[tuple[str, str]],
+    columns: dict[tuple[str, str], Column],
+) -> tuple[list[str], int]:
+    """What is wrong with the way GPUs are cut, and how many are; without a list of them, the fewest that do."""
+    room = node.slices or (0, 0)
+    if not s.packing and not s.cut:
+        sizes = Counter[tuple[int, int]]()
+        for key, count in sliced.items():
+            sizes[columns[key].slices or room] += count
+        return [], _nodes_needed(sizes, room)
+    found = []
+    placed: Counter[tuple[str, str]] = Counter()
+    gpus = 0
+    for k in (k for k in s.cut if k.node == t and k.period == period and k.time == time):
+        gpus += k.gpus
+        taken = [
+            (columns[key].slices or room, i.replicas) for i in k.items if (key := (i.workload, i.column)) in columns
+        ]
+        for dimension, name in enumerate(("compute", "memory")):
+            total = sum(slices[dimension] * count for slices, count in taken)
+            if total > room[dimension]:
+                found.append(f"cut of {t}: a GPU holds {total} {name} slices, it has {room[dimension]}")
+        for i in k.items:
+            placed[i.workload, i.column] += i.replicas * k.gpus
+    if placed != sliced:
+        found.append(f"cut of {t}: places {dict(placed)}, the assignments are {dict(sliced)}")
+    return found, gpus
 
 
 def _size(c: Column, node: NodeType) -> tuple[int, int]:

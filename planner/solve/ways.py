@@ -19,6 +19,10 @@ class Way:
     """GPUs and memory of one piece: what one replica takes of each node it sits on."""
     replicas: tuple[int, ...]
     """Mode `one`: replicas in each period. Mode `replicas`: the most that could be needed, in each period."""
+    slices: Size | None = None
+    """Compute and memory slices of one GPU; its `size` is then that of a whole one."""
+    times: range | tuple[int, ...] = (0,)
+    """Times of day in which it runs."""
     shares: tuple[Fraction, ...] = ()
     """Mode `fluid`: GPUs that would serve the whole demand, in each period."""
 

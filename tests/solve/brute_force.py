@@ -37,12 +37,25 @@ def scored(p: Problem, choice: tuple[Choice, ...]) -> tuple[int, ...] | None:
     power = nodes = upkeep = 0
     ways: list[list[tuple[int, int]]] = []
     for t, node in p.node_types.items():
-        pieces = [
-            (c.gpus // c.nodes, c.ram) for one in choice for c, n in one if c.node == t for _ in range(n * c.nodes)
-        ]
-        if any(g > node.gpus or (node.ram is not None and r > node.ram) for g, r in pieces):
-            return None
-        needed = bins(sorted(pieces, reverse=True), node)
+        needed = 0
+        for time in range(2):
+            at = [
+                (c, n)
+                for w, one in zip(p.workloads, choice, strict=True)
+                for c, n in one
+                if c.node == t and (w.times is None or time in w.times)
+            ]
+            pieces = [(c.gpus // c.nodes, c.ram) for c, n in at if c.slices is None for _ in range(n * c.nodes)]
+            parts = [c.slices for c, n in at if c.slices is not None for _ in range(n)]
+            if any(g > node.gpus or (node.ram is not None and r > node.ram) for g, r in pieces):
+                return None
+            if parts:
+                assert node.slices is not None
+                if any(part[k] > node.slices[k] for part in parts for k in (0, 1)):
+                    return None
+                one_gpu = NodeType(gpus=node.slices[0], ram=node.slices[1])
+                pieces += [(1, 0)] * bins(sorted(parts, reverse=True), one_gpu)
+            needed = max(needed, bins(sorted(pieces, reverse=True), node))
         present = max(node.owned, needed + (node.spares if needed else 0))
         if node.stock is not None and present > node.stock:
             return None

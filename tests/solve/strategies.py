@@ -11,7 +11,7 @@ from planner.solve.problem import Problem
 
 @st.composite
 def small_problems(draw: st.DrawFn, *, limited: bool = True) -> Problem:
-    """Up to three node types and three workloads, of one period, modes `one` and `replicas`."""
+    """Up to three node types and three workloads, of one period, modes `one` and `replicas`, some by night or on slices of GPUs."""
     node_types: dict[str, Any] = {}
     for t in ("a", "b", "c")[: draw(st.integers(1, 3))]:
         node = {
@@ -23,6 +23,7 @@ def small_problems(draw: st.DrawFn, *, limited: bool = True) -> Problem:
             "owned": draw(st.sampled_from([0, 0, 1])),
             "opex": draw(st.integers(0, 2)),
             "spares": draw(st.sampled_from([0, 0, 0, 1])),
+            "slices": draw(st.sampled_from([None, [7, 8], [4, 4]])),
         }
         if draw(st.booleans()):
             node["buy"] = {"cost": draw(st.integers(2, 9))}
@@ -48,13 +49,16 @@ def _workload(draw: st.DrawFn, name: str, node_types: dict[str, Any]) -> dict[st
     for n in range(draw(st.integers(1, 3 if mode == "one" else 2))):
         t = draw(st.sampled_from(sorted(node_types)))
         column = {"id": f"c{n}", "node": t, "gpus": draw(st.sampled_from([1, 2, 3, 4])), "ram": draw(st.integers(0, 5))}
+        is_cut = bool(node_types[t]["slices"]) and draw(st.integers(0, 2)) == 0
+        if is_cut:
+            column |= {"gpus": 1, "ram": 0, "slices": draw(st.sampled_from([[1, 1], [2, 2], [3, 4], [4, 4]]))}
         if mode == "one":
             column["replicas"] = draw(st.integers(1, 3))
-            if draw(st.integers(0, 5)) == 0:
+            if not is_cut and draw(st.integers(0, 5)) == 0:
                 whole = node_types[t]["gpus"]
                 column |= {"nodes": 2, "gpus": 2 * whole, "ram": node_types[t]["ram"] or 0}
         else:
             column["rate"] = draw(st.sampled_from([1, 1.5, 2, 0.7]))
         columns.append(column)
-    workload = {"id": name, "mode": mode, "columns": columns}
+    workload = {"id": name, "mode": mode, "columns": columns, "times": draw(st.sampled_from([None, None, [0], [1]]))}
     return workload if mode == "one" else workload | {"demand": draw(st.sampled_from([1, 2.1, 3]))}
