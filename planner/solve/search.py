@@ -12,9 +12,9 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, OPTIMAL, CpModel, CpSolver, IntVar
+from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, MODEL_INVALID, OPTIMAL, CpModel, CpSolver, IntVar
 
-from planner.errors import NoPlanInTimeError
+from planner.errors import InputError, NoPlanInTimeError
 from planner.solve.instance import Instance
 from planner.solve.mip import MipAnswer, holds, least
 from planner.solve.rules import MECHANICS, fleet_stays_within_limits, nodes_stay_within_stock, requirements
@@ -177,8 +177,16 @@ def _ask_for_shares(m: CpModel, effort: Effort, shares: Collection[int]) -> Answ
 
 
 def _ask_exactly(m: CpModel, solver: CpSolver) -> Answer | None:
-    """CP-SAT's answer or proof; None where it ends without either."""
+    """CP-SAT's answer or proof; None where it ends without either.
+
+    Raises InputError where sums of the model's figures do not fit 64 bits.
+    """
     status = solver.solve(m)
+    if status == MODEL_INVALID:
+        raise InputError(
+            "money, power, memory or counts are too large together: their sums do not fit 64 bits; "
+            "give them in coarser units"
+        )
     if status == INFEASIBLE:
         return Answer(is_feasible=False, is_proven=True, values=(), bound=0.0)
     if status in (OPTIMAL, FEASIBLE):

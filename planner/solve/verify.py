@@ -166,9 +166,8 @@ def _cut(
     gpus = 0
     for k in (k for k in s.cut if k.node == t and k.period == period and k.time == time):
         gpus += k.gpus
-        taken = [
-            (columns[key].slices or room, i.replicas) for i in k.items if (key := (i.workload, i.column)) in columns
-        ]
+        known = [i for i in k.items if (i.workload, i.column) in columns]
+        taken = [(columns[i.workload, i.column].slices or room, i.replicas) for i in known]
         for dimension, name in enumerate(("compute", "memory")):
             total = sum(slices[dimension] * count for slices, count in taken)
             if total > room[dimension]:

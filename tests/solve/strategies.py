@@ -11,7 +11,8 @@ from planner.solve.problem import Problem
 
 @st.composite
 def small_problems(draw: st.DrawFn, *, limited: bool = True) -> Problem:
-    """Up to three node types and three workloads, of one period, modes `one` and `replicas`, some by night or on slices of GPUs."""
+    """Up to three node types and three workloads of one period, modes `one` and `replicas`, some at night, some on
+    slices of GPUs."""
     node_types: dict[str, Any] = {}
     for t in ("a", "b", "c")[: draw(st.integers(1, 3))]:
         node = {
