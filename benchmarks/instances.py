@@ -49,8 +49,10 @@ def speed(node: Raw, name: str, random: Random) -> float:
     return float((node["cost"] / node["gpus"]) ** 0.9 * random.uniform(0.6, 1.6)) * (1 + 0.01 * len(name))
 
 
-def fleet(seed: int, *, workloads: int, columns: int, types: int, limits: bool = True) -> Problem:
-    """Workloads of mode `one`: each may run in several splits, precisions and offload steps on each node type."""
+def fleet(
+    seed: int, *, workloads: int, columns: int, types: int, limits: bool = True, steps: tuple[int, ...] = (64,)
+) -> Problem:
+    """Workloads of mode `one`: each may run in several splits, precisions and offload `steps` (GB) on each node type."""
     random = Random(seed)
     nodes = node_types(random, types)
     per_workload = max(1, round(columns / workloads))
@@ -66,7 +68,7 @@ def fleet(seed: int, *, workloads: int, columns: int, types: int, limits: bool =
             precision = random.choice((1.0, 1.0, 1.7, 2.4))
             offload = random.choice((0, 0, 0, 1))
             rate = speeds[t] * split**0.93 * precision * (0.75**offload) / 100
-            ram = min(node["ram"], split * 8 + offload * 64)
+            ram = min(node["ram"], split * 8 + offload * random.choice(steps))
             replicas = max(1, math.ceil(demand / rate))
             ways.append({"id": f"c{len(ways):03d}", "node": t, "gpus": split, "ram": ram, "replicas": replicas})
         listed.append({"id": f"w{w:03d}", "mode": "one", "columns": ways})
@@ -155,6 +157,11 @@ FAMILIES: Mapping[str, Family] = {
         Family(name="fleet-30", limit_s=1.0, draw=lambda s: fleet(s, workloads=30, columns=2_250, types=12)),
         Family(name="fleet-120", limit_s=3.0, draw=lambda s: fleet(s, workloads=120, columns=9_000, types=15)),
         Family(name="fleet-300", limit_s=15.0, draw=lambda s: fleet(s, workloads=300, columns=52_000, types=19)),
+        Family(
+            name="fleet-sizes",
+            limit_s=3.0,
+            draw=lambda s: fleet(s, workloads=30, columns=2_250, types=12, steps=tuple(range(20, 120, 7))),
+        ),
         Family(name="serving-fluid", limit_s=1.0, draw=lambda s: serving(s)),
         Family(name="serving-replicas", limit_s=1.0, draw=lambda s: serving(s, mode="replicas")),
         Family(name="purchase-fluid", limit_s=3.0, draw=lambda s: purchase(s)),

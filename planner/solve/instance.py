@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from planner.solve.arcs import Arc, arcs_of
 from planner.solve.dominance import needed_ways
-from planner.solve.patterns import Pattern, Size, gpus_add_up, maximal_patterns, most_that_fit
+from planner.solve.patterns import Pattern, Size, TooManyPatternsError, gpus_add_up, maximal_patterns, most_that_fit
 from planner.solve.problem import Column, NodeType, Problem, Workload
 from planner.solve.scale import replicas_for
 from planner.solve.ways import Way
@@ -22,6 +23,8 @@ class Packing:
     sizes: tuple[Size, ...]
     patterns: tuple[Pattern, ...]
     """Empty where GPUs simply add up."""
+    arcs: tuple[Arc, ...] = ()
+    """The same as a graph, where there are too many patterns to list."""
     slices: tuple[Size, ...] = ()
     """What replicas take of GPUs that are cut."""
     cuts: tuple[Pattern, ...] = ()
@@ -137,9 +140,13 @@ def _packing(at: str, node: NodeType, ways: list[Way]) -> Packing:
     slices = tuple(sorted({w.slices for w in ways if w.slices is not None}, reverse=True))
     where = f"node_types.{at}"
     cuts = maximal_patterns(slices, node.slices, at=where) if slices and node.slices else ()
-    patterns: tuple[Pattern, ...] = ()
-    if sizes and not gpus_add_up(sizes, capacity(node)):
+    if not sizes or gpus_add_up(sizes, capacity(node)):
+        return Packing(sizes=sizes, patterns=(), slices=slices, cuts=cuts)
+    try:
         patterns = maximal_patterns(sizes, capacity(node), at=where)
+    except TooManyPatternsError:
+        arcs = arcs_of(sizes, capacity(node), at=where)
+        return Packing(sizes=sizes, patterns=(), arcs=arcs, slices=slices, cuts=cuts)
     return Packing(sizes=sizes, patterns=patterns, slices=slices, cuts=cuts)
 
 

@@ -17,7 +17,11 @@ Pattern = tuple[int, ...]
 """How many replicas of each size one node holds."""
 ONE_GPU: Size = (1, 0)
 """What a GPU that is cut takes of its node."""
-MAX_PATTERNS = 20_000
+MAX_PATTERNS = 2_000
+
+
+class TooManyPatternsError(InputError):
+    """More ways to fill a node than are worth listing."""
 
 
 def most_that_fit(size: Size, free: Size) -> int:
@@ -52,7 +56,7 @@ def gpus_add_up(sizes: Sequence[Size], node: Size) -> bool:
 def maximal_patterns(sizes: Sequence[Size], node: Size, *, at: str = "") -> tuple[Pattern, ...]:
     """All ways to fill a node to which no further replica of any size could be added.
 
-    Raises InputError when there are more than MAX_PATTERNS.
+    Raises TooManyPatternsError when there are more than MAX_PATTERNS.
 
     >>> maximal_patterns([(4, 0), (3, 0)], (8, 0))
     ((2, 0), (1, 1), (0, 2))
@@ -64,7 +68,7 @@ def maximal_patterns(sizes: Sequence[Size], node: Size, *, at: str = "") -> tupl
             if all(most_that_fit(s, free) == 0 for s in sizes):
                 found.append(taken)
                 if len(found) > MAX_PATTERNS:
-                    raise InputError(
+                    raise TooManyPatternsError(
                         f"{at}: more than {MAX_PATTERNS} ways to fill one node with {len(sizes)} sizes of replicas; "
                         "round their memory up to fewer, coarser steps"
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.solve.arcs import fillings
 from planner.solve.instance import Instance, capacity
 from planner.solve.pack import CUT, Piece, by_pattern, first_fit, grouped
 from planner.solve.patterns import ONE_GPU
@@ -41,6 +42,10 @@ def _placed_on(
     if packing.patterns:
         filled = [answer.count(x.filled[t, p, d, k]) for k in range(len(packing.patterns))]
         nodes = by_pattern(pieces, packing.sizes, packing.patterns, filled)
+    elif packing.arcs:
+        flow = [answer.count(x.flow[t, p, d, k]) for k in range(len(packing.arcs))]
+        patterns = fillings(packing.arcs, flow, len(packing.sizes))
+        nodes = by_pattern(pieces, packing.sizes, patterns, [1] * len(patterns))
     else:
         nodes = first_fit(pieces, capacity(node))
     return (

@@ -72,6 +72,36 @@ def replicas_fit_on_nodes(i: Instance, x: FleetVars, m: CpModel) -> None:
         _named(m, f"filled[{t},{p},{d}]", total(filled) <= _able_to_work(i, x, t, p))
 
 
+def replicas_of_many_sizes_fit_on_nodes(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """Each piece is on an arc of some node's filling; what leaves a vertex came into it; nodes start empty."""
+    for (t, p), d in _slots_and_times(i):
+        packing = i.packing[t]
+        if not packing.arcs:
+            continue
+        leaving: dict[int, list[Term]] = {}
+        by_size: dict[int, list[Term]] = {}
+        for k, arc in enumerate(packing.arcs):
+            flow = x.flow[t, p, d, k]
+            leaving.setdefault(arc.tail, []).append((1, flow))
+            leaving.setdefault(arc.head, []).append((-1, flow))
+            by_size.setdefault(arc.size, []).append((1, flow))
+        for vertex, terms in leaving.items():
+            within = _able_to_work(i, x, t, p) if vertex == 0 else 0
+            _named(m, f"flow[{t},{p},{d},{vertex}]", total(terms) <= within)
+        for k, size in enumerate(packing.sizes):
+            pieces = [term for s, terms in _whole_pieces(i, x, t, p, d) if s == size for term in terms]
+            _named(m, f"placed[{t},{p},{d},{size[0]}x{size[1]}]", total(by_size.get(k, ())) >= total(pieces))
+
+
+def memory_in_use_is_there(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """Memory in use on a node type is at most that of the nodes that may work; implied by fillings, but it helps."""
+    for (t, p), d in _slots_and_times(i):
+        ram = i.node_types[t].ram
+        if i.packing[t].arcs and ram is not None:
+            taken = [(c * size[1], v) for size, terms in _whole_pieces(i, x, t, p, d) for c, v in terms if size[1]]
+            _named(m, f"ram_fits[{t},{p},{d}]", total(taken) <= ram * _able_to_work(i, x, t, p))
+
+
 def gpus_in_use_are_there(i: Instance, x: FleetVars, m: CpModel) -> None:
     """GPUs in use on a node type are at most those of the nodes that may work; implied by patterns, but it helps."""
     for (t, p), d in _slots_and_times(i):
@@ -165,7 +195,9 @@ MECHANICS: tuple[Rule, ...] = (
     every_workload_is_served,
     slices_fit_on_gpus,
     replicas_fit_on_nodes,
+    replicas_of_many_sizes_fit_on_nodes,
     gpus_in_use_are_there,
+    memory_in_use_is_there,
     spare_nodes_stand_idle,
     present_nodes_are_owned_or_paid_for,
     orders_stay_within_what_can_be_delivered,

@@ -45,6 +45,8 @@ class FleetVars:
     ordered: dict[Slot, IntVar] = field(default_factory=dict)
     filled: dict[tuple[str, int, int, int], IntVar] = field(default_factory=dict)
     """Nodes filled by pattern, by node type, period, time of day and index of the pattern."""
+    flow: dict[tuple[str, int, int, int], IntVar] = field(default_factory=dict)
+    """Nodes whose filling passes an arc, by node type, period, time of day and index of the arc."""
     cut: dict[tuple[str, int, int, int], IntVar] = field(default_factory=dict)
     """GPUs cut by pattern, by node type, period, time of day and index of the pattern."""
     working: dict[Slot, IntVar] = field(default_factory=dict)
@@ -93,6 +95,8 @@ class FleetVars:
         for d in i.times:
             for k in range(len(i.packing[t].patterns)):
                 self.filled[t, p, d, k] = m.new_int_var(0, most, f"filled[{t},{p},{d},{k}]")
+            for k in range(len(i.packing[t].arcs)):
+                self.flow[t, p, d, k] = m.new_int_var(0, most * node.gpus, f"flow[{t},{p},{d},{k}]")
             for k in range(len(i.packing[t].cuts)):
                 self.cut[t, p, d, k] = m.new_int_var(0, most * node.gpus, f"cut[{t},{p},{d},{k}]")
 
