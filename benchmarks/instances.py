@@ -52,7 +52,7 @@ def speed(node: Raw, name: str, random: Random) -> float:
 def fleet(
     seed: int, *, workloads: int, columns: int, types: int, limits: bool = True, steps: tuple[int, ...] = (64,)
 ) -> Problem:
-    """Workloads of mode `one`: each may run in several splits, precisions and offload `steps` (GB) on each node type."""
+    """Workloads of mode `one`: each runs in several splits, precisions and offload `steps` (GB) on a node type."""
     random = Random(seed)
     nodes = node_types(random, types)
     per_workload = max(1, round(columns / workloads))
