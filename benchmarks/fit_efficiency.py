@@ -10,13 +10,12 @@ Runs from the top of a checkout. The parameters that may move and their priors: 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.fitting.parameters import Fit, load_parameters
-from benchmarks.fitting.report import by_group, by_kind, document, kendall_tau, table
+from benchmarks.fitting.report import by_group, by_kind, document, document_text, kendall_tau, table
 from benchmarks.fitting.rows import Measured, measured_rows, read_records
 from benchmarks.fitting.solve import errors_at, fitted, left_out_errors
 from benchmarks.fitting.write import written
@@ -51,7 +50,8 @@ def main() -> None:
         print(f"{p.name:60s} {p.centre:10.4g} x {np.exp(x):6.3f} = {p.centre * np.exp(x):10.4g}   (spread {p.spread})")
     if args.write:
         KERNELS.write_text(written(KERNELS.read_text(encoding="utf-8"), fit, linear.x), encoding="utf-8")
-        ERRORS.write_text(json.dumps(document(rows, unseen), indent=1) + "\n", encoding="utf-8")
+    if args.write or args.errors != ERRORS:
+        args.errors.write_text(document_text(document(rows, unseen, linear.errors)), encoding="utf-8")
 
 
 def arguments() -> argparse.Namespace:
@@ -61,6 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fit", action="store_true", help="fit, and leave every source out once")
     parser.add_argument("--rounds", type=int, default=4, help="Gauss-Newton rounds (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write the catalog and the error record")
+    parser.add_argument("--errors", type=Path, default=ERRORS, help="error record (default: %(default)s)")
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="rows to list")
     return parser.parse_args()
 
@@ -74,8 +75,8 @@ def show(title: str, rows: list[Measured], log_errors: Floats, *, worst: int) ->
     print("\n" + table("source", by_group(rows, log_errors, lambda r: r.source)))
     for i in np.argsort(-np.abs(log_errors))[:worst]:
         row = rows[i]
-        where = f"{row.run.job.model.id} {row.run.hw.gpu[0]}"
-        print(f"{np.exp(log_errors[i]):8.2f}x {row.id} {row.rule} {row.value:.4g} {where}")
+        setting = f"{row.run.job.model.id} {row.run.hw.gpu[0]}"
+        print(f"{np.exp(log_errors[i]):8.2f}x {row.id} {row.rule} {row.value:.4g} {setting}")
 
 
 if __name__ == "__main__":

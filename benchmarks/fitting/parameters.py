@@ -80,7 +80,7 @@ def touches(parameter: Parameter, run: InferRow | TrainRow) -> bool:
 def laid_over(kernels: Kernels, factors: Sequence[tuple[Parameter, Floats]], *, engine: str, training: bool) -> Kernels:
     """Kernel parameters with the factors on them; fields become arrays with one entry a variant."""
     changed: dict[str, Any] = {}
-    shared = {p.field: p.centre * f for p, f in factors if p.table == "shared"}
+    shared = {p.field: at_most_whole(p.field, p.centre * f) for p, f in factors if p.table == "shared"}
     if shared:
         changed["shared"] = kernels.shared.model_copy(update=shared)
     table = "training" if training else "serving"
@@ -105,7 +105,12 @@ def _row_with(row: Any, factors: Iterable[tuple[Parameter, Floats]]) -> Any:
     for p, f in factors:
         if matches_row(p, row):
             update[p.field] = update.get(p.field, 1.0) * p.centre * f
-    return row.model_copy(update=update) if update else row
+    return row.model_copy(update={k: at_most_whole(k, v) for k, v in update.items()}) if update else row
+
+
+def at_most_whole(field: str, value: Floats) -> Floats:
+    """A share of something is 1 at most."""
+    return np.minimum(value, 1.0) if field.endswith("_share") or field in ("expert_skew", "tensor_exposed") else value
 
 
 def matches_row(parameter: Parameter, row: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -103,15 +104,14 @@ def table(title: str, lines: Mapping[str, Errors]) -> str:
     """A table for people."""
     width = max(len(title), *(len(k) for k in lines))
     head = f"{title:<{width}} {'rows':>5} {'src':>4} {'median':>7} {'MAPE':>7} {'p90':>7} {'in 2x':>6} {'by source':>9}"
-    body = [
-        f"{k:<{width}} {e.rows:5d} {e.sources:4d} {e.median:7.1%} {e.mape:7.1%} {e.p90:7.1%} {e.within_2x:6.0%}"
-        f" {e.by_source:9.1%}"
-        for k, e in lines.items()
-    ]
+    body = []
+    for name, e in lines.items():
+        shares = f"{e.median:7.1%} {e.mape:7.1%} {e.p90:7.1%} {e.within_2x:6.0%} {e.by_source:9.1%}"
+        body.append(f"{name:<{width}} {e.rows:5d} {e.sources:4d} {shares}")
     return "\n".join([head, "-" * len(head), *body])
 
 
-def document(rows: Sequence[Measured], log_errors: Floats) -> dict[str, Any]:
+def document(rows: Sequence[Measured], log_errors: Floats, in_sample: Floats) -> dict[str, Any]:
     """Figures by kind and the residual of every row, for intervals: quantiles of log(predicted / measured)."""
     return {
         "schema": "planner/speed-errors/v1",
@@ -127,7 +127,14 @@ def document(rows: Sequence[Measured], log_errors: Floats) -> dict[str, Any]:
                 "engine": row.run.job.engine.name,
                 "arch": str(row.run.hw.arch[0]),
                 "log_error": round(float(error), 4),
+                "log_error_in_sample": round(float(own), 4),
             }
-            for row, error in zip(rows, log_errors, strict=True)
+            for row, error, own in zip(rows, log_errors, in_sample, strict=True)
         ],
     }
+
+
+def document_text(whole: Mapping[str, Any]) -> str:
+    """The document as JSON with a line for each row."""
+    head = json.dumps({k: v for k, v in whole.items() if k != "rows"}, indent=1).removesuffix("\n}")
+    return head + ',\n "rows": [\n' + ",\n".join(f"  {json.dumps(r)}" for r in whole["rows"]) + "\n ]\n}\n"

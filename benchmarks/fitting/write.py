@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 
 import numpy as np
 
-from benchmarks.fitting.parameters import Fit, Parameter, matches_row
+from benchmarks.fitting.parameters import Fit, Parameter, at_most_whole, matches_row
 from planner.estimate.types import Floats
+
+UNMOVED = 0.005
+"""Relative change that is no news."""
+FITTED = "; moved by the fit to published records (benchmarks/fit_efficiency.py)"
 
 
 def written(text: str, fit: Fit, x: Floats) -> str:
-    """The catalog's text with every fitted field at its value."""
+    """The catalog's text with every fitted field at its value, and its origin named where it moved."""
     for key, value in values_of(fit, x).items():
         text = replaced(text, key, value)
     return text
@@ -24,7 +29,7 @@ def values_of(fit: Fit, x: Floats) -> dict[tuple[str, str, str], float]:
         for entry in entries_of(parameter, fit):
             key = (parameter.table, entry, parameter.field)
             values[key] = values.get(key, 1.0) * parameter.centre * float(factor)
-    return values
+    return {key: float(at_most_whole(key[2], np.array(value))) for key, value in values.items()}
 
 
 def entries_of(parameter: Parameter, fit: Fit) -> list[str]:
@@ -32,8 +37,6 @@ def entries_of(parameter: Parameter, fit: Fit) -> list[str]:
     if parameter.table == "shared":
         return [""]
     if parameter.table in ("serving", "training"):
-        import fnmatch
-
         pattern = parameter.where["engine"]
         return [name for name in getattr(fit.kernels, parameter.table) if fnmatch.fnmatchcase(name, pattern)]
     rows = getattr(fit.kernels, parameter.table)
@@ -42,13 +45,18 @@ def entries_of(parameter: Parameter, fit: Fit) -> list[str]:
 
 
 def replaced(text: str, key: tuple[str, str, str], value: float) -> str:
-    """The text with one number changed. Raises ValueError where the field is not written in the entry."""
+    """The text with one number changed or, where the entry leaves the field out, put in at its start."""
     start, end = span_of(text, key)
+    entry = text[start:end]
     number = re.compile(rf"(\b{re.escape(key[2])}: )([0-9.e+-]+)")
-    new, count = number.subn(lambda m: m[1] + tidy(value), text[start:end], count=1)
-    if not count:
-        raise ValueError(f"{key}: the entry does not write this field; add it first")
-    return text[:start] + new + text[end:]
+    found = number.search(entry)
+    if found is None:
+        entry = entry.replace("{", "{" + f"{key[2]}: {tidy(value)}, ", 1)
+    elif abs(float(found[2]) / value - 1.0) > UNMOVED:
+        entry = entry[: found.start()] + found[1] + tidy(value) + entry[found.end() :]
+        if key[0] in ("gemm", "attention") and FITTED not in entry:
+            entry = re.sub(r'(source: "[^"]*)"', rf'\1{FITTED}"', entry, count=1)
+    return text[:start] + entry + text[end:]
 
 
 def span_of(text: str, key: tuple[str, str, str]) -> tuple[int, int]:
@@ -76,7 +84,7 @@ def span_of(text: str, key: tuple[str, str, str]) -> tuple[int, int]:
 def row_key(row: str) -> list[str]:
     """Architecture, GPU patterns and width of a row's text."""
     arch = re.search(r"arch: ([\w.-]+)", row)
-    gpus = re.search(r"gpus: \[([^\]]*)\]", row)
+    gpus = re.search(r'gpus: \[((?:"[^"]*"|[^"\]])*)\]', row)
     width = re.search(r'width: "(\d+)"', row)
     assert arch is not None
     patterns = [g.strip().strip('"') for g in gpus[1].split(",")] if gpus else []

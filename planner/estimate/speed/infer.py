@@ -74,6 +74,11 @@ class Serving:
     """Sequences that really run on the rank."""
 
 
+def mean_prompt(lengths: Lengths) -> float:
+    """Tokens of the average prompt."""
+    return sum(tokens * share for tokens, share in lengths.prompts)
+
+
 def infer_speed(
     job: InferJob, ways: InferWays, hw: Hardware, *, kv_slots: Floats, kernels: Kernels | None = None
 ) -> InferSpeed:
@@ -111,7 +116,8 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
             own_prefill_s=own.total_s + engine.request_overhead_s + engine.first_token_s,
             step_s=step.total_s,
             new_tokens=lengths.new_tokens,
-            wait_share=engine.prefill_wait,
+            packed=np.maximum(1.0, pass_tokens(setup) / mean_prompt(lengths)),
+            length_spread=setup.shared.length_spread,
         )
     else:
         served = static_batch(
@@ -132,8 +138,7 @@ def request_s(setup: Setup, lengths: Lengths, prefill_s: Floats, *, running: Flo
     engine = setup.engine
     if lengths.new_tokens:
         return prefill_s + engine.request_overhead_s
-    mean = sum(tokens * share for tokens, share in lengths.prompts)
-    together = np.maximum(1.0, np.minimum(running, np.floor(pass_tokens(setup) / mean)))
+    together = np.maximum(1.0, np.minimum(running, np.floor(pass_tokens(setup) / mean_prompt(lengths))))
     return np.maximum(prefill_s + engine.request_overhead_s / together, engine.pooled_request_s)
 
 
@@ -242,7 +247,6 @@ def _speed(setup: Setup, ways: InferWays, lengths: Lengths, serving: Serving, nu
     cycle = add(step.times(rounds), prefill.times(running))
     starved = np.broadcast_to(running < np.maximum(1.0, ways.batch / ways.data_parallel), (num_ways,))
     rate = served.requests_per_second * ways.data_parallel
-    mean_prompt = sum(tokens * share for tokens, share in lengths.prompts)
     flop_per_second = rate * request_flop(setup, lengths)
     return InferSpeed(
         ttft_s=column(served.ttft_s),
@@ -251,7 +255,7 @@ def _speed(setup: Setup, ways: InferWays, lengths: Lengths, serving: Serving, nu
         step_s=column(step.total_s if lengths.new_tokens else prefill.total_s * running),
         requests_per_second=column(rate),
         output_tokens_per_second=column(rate * lengths.new_tokens),
-        tokens_per_second=column(rate * (mean_prompt + lengths.new_tokens)),
+        tokens_per_second=column(rate * (mean_prompt(lengths) + lengths.new_tokens)),
         mfu=column(flop_per_second / (ways.gpus * setup.narrow.flop_per_second)),
         batch_running=column(running * ways.data_parallel),
         bound_by=np.where(starved, "kv_space", binding(cycle, num_ways)),

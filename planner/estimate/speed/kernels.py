@@ -112,6 +112,8 @@ class Shared(BaseModel):
     """Compute rate of grouped expert products against one dense product of the same size."""
     expert_skew: AtMostOne
     """Tokens that route like independent uniform ones, out of all: real routing repeats experts."""
+    length_spread: AtLeastZero
+    """Standard deviation over mean of answers that a benchmark asks to be of one length."""
     pcie_share: AtMostOne
     """Pinned copies between host and device."""
     dram_share: AtMostOne
@@ -205,8 +207,6 @@ class EngineRow(BaseModel):
     """Products add up in 16 bit where that is faster."""
     stage_overhead_s: AtLeastZero = 0.0
     """Time of a pass for each further pipeline stage: devices that wait for each other through the host."""
-    prefill_wait: AtLeastZero = 0.0
-    """Share of the other slots' prefills that a new request waits for (0 = evenly spread arrivals, 1 = all at once)."""
 
 
 class TrainEngineRow(BaseModel):

@@ -55,7 +55,8 @@ def layer_time(setup: Setup, block: Block, work: Pass) -> Seconds:
         amount = {"sequences": work.sequences} if work.decode else {"tokens": work.rows}
         parts.append(mixer(setup.attention, setup.shared, block.recurrent, heads_split=setup.tensor_parallel, **amount))
     parts.append(elementwise_time(setup, block, work.rows))
-    unmodelled = setup.engine.layer_overhead_s + (setup.engine.expert_layer_s if block.moe is not None else 0.0)
+    unmodelled = setup.engine.layer_overhead_s * num_halves(block) / 2.0
+    unmodelled += setup.engine.expert_layer_s if block.moe is not None else 0.0
     on_gpu = add(*parts, Seconds(overhead=np.zeros(1) + unmodelled))
     waiting = Seconds(overhead=np.maximum(0.0, launch_s(setup, block) - on_gpu.total_s))
     return add(on_gpu, waiting, Seconds(communication=collective_s(setup, block, work.rows)))
@@ -64,9 +65,9 @@ def layer_time(setup: Setup, block: Block, work: Pass) -> Seconds:
 def launch_s(setup: Setup, block: Block) -> float:
     """Seconds the CPU takes to launch one layer of the block."""
     if setup.is_captured:
-        return setup.engine.layer_graph_s
+        return setup.engine.layer_graph_s * num_halves(block) / 2.0
     experts = block.moe.num_experts if block.moe is not None else 0
-    return setup.engine.layer_host_s + experts * setup.engine.expert_host_s
+    return setup.engine.layer_host_s * num_halves(block) / 2.0 + experts * setup.engine.expert_host_s
 
 
 def matrix_time(setup: Setup, block: Block, product: Product, work: Pass) -> Seconds:
@@ -176,8 +177,7 @@ def cross_time(setup: Setup, attention: Attention, work: Pass) -> Seconds:
 def elementwise_time(setup: Setup, block: Block, rows: Floats) -> Seconds:
     """Seconds of norms, residuals, rotary embeddings and activations of one layer, per GPU."""
     shared = setup.shared
-    inner = 0.0
-    copied: Floats | float = 0.0
+    inner, copied = 0.0, np.zeros(1)
     if block.feed_forward is not None:
         inner += block.feed_forward.intermediate_size
     if block.moe is not None:
@@ -185,7 +185,10 @@ def elementwise_time(setup: Setup, block: Block, rows: Floats) -> Seconds:
         copied = block.moe.top_k * block.moe.input_size / setup.expert_ranks
     if block.recurrent is not None:
         inner += block.recurrent.inner_size
-    outside = shared.elementwise_hidden_tensors * block.hidden_size + shared.elementwise_expert_tensors * copied
+    outside = (
+        shared.elementwise_hidden_tensors * num_halves(block) / 2.0 * block.hidden_size
+        + shared.elementwise_expert_tensors * copied
+    )
     inside = shared.elementwise_inner_tensors * inner / setup.tensor_parallel
     n_bytes = rows * (outside + inside) * setup.value_bytes
     return Seconds(memory_bandwidth=n_bytes / (setup.hw.hbm_bytes_per_second * shared.elementwise_bandwidth_share))
@@ -193,9 +196,14 @@ def elementwise_time(setup: Setup, block: Block, rows: Floats) -> Seconds:
 
 def num_reductions(block: Block) -> int:
     """All-reduces of one layer under tensor parallelism: after the mixer and after the MLP, once where parallel."""
+    return 1 if block.parallel else num_halves(block)
+
+
+def num_halves(block: Block) -> int:
+    """A layer mixes tokens and has an MLP (2), or does one of the two (1): hybrid models alternate such halves."""
     mixes = block.attention is not None or block.recurrent is not None or block.cross_attention is not None
     computes = block.feed_forward is not None or block.moe is not None
-    return 1 if block.parallel and mixes and computes else int(mixes) + int(computes)
+    return max(1, int(mixes) + int(computes))
 
 
 def collective_s(setup: Setup, block: Block, rows: Floats) -> Floats:

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from planner.catalog.hosts import default_host
 from planner.estimate.hardware import hardware, unsupported
+from planner.estimate.memory.infer import cache_per_sequence
+from planner.estimate.memory.kv_cache import cache_shape
 from planner.estimate.speed import infer_speed
+from planner.estimate.speed.layer import num_halves
 from planner.estimate.types import InferJob
 from planner.estimate.work import forward_work, layer_products
 from tests.estimate.jobs import catalog, engine, infer_job, infer_ways, one, whole
@@ -261,3 +264,20 @@ def test_many_ways_at_once_give_what_each_gives_alone() -> None:
         for name in ("ttft_s", "tpot_s", "output_tokens_per_second", "mfu", "batch_running"):
             assert getattr(found, name)[i] == pytest.approx(getattr(alone, name)[0], rel=1e-9)
         assert found.bound_by[i] == alone.bound_by[0]
+
+
+@few
+@given(st.sampled_from([16, 32]), st.sampled_from(["bf16", "fp8"]))
+def test_splitting_beyond_the_kv_heads_makes_no_room_for_more_of_the_cache(ranks: int, kv: str) -> None:
+    """Llama-3.1-8B has eight KV heads: sixteen GPUs hold each of them twice."""
+    of = job(kv_bits=16.0 if kv == "bf16" else 8.0)
+    eight, more = (infer_ways(1, tensor_parallel=whole(tp)) for tp in (8, ranks))
+    cache = cache_shape(of)
+    assert cache_per_sequence(of, cache, more, 2048.0)[0] == cache_per_sequence(of, cache, eight, 2048.0)[0]
+
+
+def test_halves_of_a_hybrid_model_cost_half_a_layer() -> None:
+    """Nemotron-3-Nano alternates mixers and MLPs: 52 entries are 26 layers' worth of launches."""
+    hybrid = catalog().models.get("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16")
+    assert sum(b.num_layers * num_halves(b) for b in hybrid.stack("decoder")) == hybrid.num_layers == 52
+    assert all(num_halves(b) == 2 for b in catalog().models.get(LLAMA).stack("decoder"))
