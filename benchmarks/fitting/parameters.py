@@ -30,7 +30,7 @@ class Parameter:
     table: Table
     field: str
     where: Mapping[str, str]
-    """`engine` (a pattern); or `row`, the architecture and GPU patterns of a row, and the `width` it multiplies."""
+    """`engine` (patterns); or `row`, the architecture and GPU patterns of a row, and the `width` it multiplies."""
     centre: float
     """Prior median of the field itself, or 1 for a deviation from a shared value."""
     spread: float
@@ -69,7 +69,7 @@ def touches(parameter: Parameter, run: InferRow | TrainRow) -> bool:
     training = isinstance(run, TrainRow)
     if parameter.table in ("serving", "training"):
         right_mode = training is (parameter.table == "training")
-        return right_mode and fnmatch.fnmatchcase(run.job.engine.name, parameter.where["engine"])
+        return right_mode and names_engine(parameter, run.job.engine.name)
     if parameter.table == "shared":
         return parameter.where.get("mode", "any") in ("any", "train" if training else "infer")
     arch, *patterns = parameter.where["row"].split()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 
 import numpy as np
 
-from benchmarks.fitting.parameters import Fit, Parameter, at_most_whole, matches_row
+from benchmarks.fitting.parameters import Fit, Parameter, at_most_whole, matches_row, names_engine
 from planner.estimate.types import Floats
 
 UNMOVED = 0.005
@@ -37,8 +36,7 @@ def entries_of(parameter: Parameter, fit: Fit) -> list[str]:
     if parameter.table == "shared":
         return [""]
     if parameter.table in ("serving", "training"):
-        pattern = parameter.where["engine"]
-        return [name for name in getattr(fit.kernels, parameter.table) if fnmatch.fnmatchcase(name, pattern)]
+        return [name for name in getattr(fit.kernels, parameter.table) if names_engine(parameter, name)]
     rows = getattr(fit.kernels, parameter.table)
     assert any(matches_row(parameter, row) for row in rows), parameter.name
     return [" ".join((parameter.where["row"], parameter.where.get("width", "")))]
