@@ -77,6 +77,11 @@ def touches(parameter: Parameter, run: InferRow | TrainRow) -> bool:
     return arch == run.hw.arch[0] and (not patterns or any(fnmatch.fnmatchcase(gpu, p) for p in patterns))
 
 
+def names_engine(parameter: Parameter, engine: str) -> bool:
+    """One of the patterns of a parameter's `engine` names the engine."""
+    return any(fnmatch.fnmatchcase(engine, pattern) for pattern in parameter.where["engine"].split())
+
+
 def laid_over(kernels: Kernels, factors: Sequence[tuple[Parameter, Floats]], *, engine: str, training: bool) -> Kernels:
     """Kernel parameters with the factors on them; fields become arrays with one entry a variant."""
     changed: dict[str, Any] = {}

@@ -44,6 +44,8 @@ class Lengths:
     new_tokens: float
     context: float
     """Tokens cached at the average decode step."""
+    output_spread: float
+    """Standard deviation over mean of the answers' lengths that the traffic states; 0 where all are alike."""
 
 
 def lengths_of(job: InferJob) -> Lengths:
@@ -53,10 +55,12 @@ def lengths_of(job: InferJob) -> Lengths:
     made = sum(o * share for _, o, share in mix)
     starts_empty = is_encoder_decoder(job.model)
     seen = sum(o * share * ((0 if starts_empty else i + extra) + o / 2.0) for i, o, share in mix)
+    variance = sum(share * (o - made) ** 2 for _, o, share in mix)
     return Lengths(
         prompts=tuple((float(max(1, i + extra)), share) for i, _, share in mix),
         new_tokens=made,
         context=seen / made if made else 0.0,
+        output_spread=variance**0.5 / made if made else 0.0,
     )
 
 
@@ -117,7 +121,7 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
             step_s=step.total_s,
             new_tokens=lengths.new_tokens,
             packed=np.maximum(1.0, pass_tokens(setup) / mean_prompt(lengths)),
-            length_spread=setup.shared.length_spread,
+            length_spread=np.maximum(setup.shared.length_spread, lengths.output_spread),
         )
     else:
         served = static_batch(

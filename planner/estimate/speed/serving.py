@@ -38,7 +38,7 @@ def closed_loop(
     step_s: Floats,
     new_tokens: float,
     packed: Floats,
-    length_spread: float,
+    length_spread: Floats | float,
 ) -> Served:
     """Continuous batching with `running` of `clients` requests in the batch.
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from planner.catalog.hosts import default_host
 from planner.estimate.hardware import hardware, unsupported
-from planner.estimate.memory.infer import cache_per_sequence
+from planner.estimate.memory.fixed import cache_per_sequence
 from planner.estimate.memory.kv_cache import cache_shape
 from planner.estimate.speed import infer_speed
 from planner.estimate.speed.layer import num_halves
@@ -281,3 +281,14 @@ def test_halves_of_a_hybrid_model_cost_half_a_layer() -> None:
     hybrid = catalog().models.get("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16")
     assert sum(b.num_layers * num_halves(b) for b in hybrid.stack("decoder")) == hybrid.num_layers == 52
     assert all(num_halves(b) == 2 for b in catalog().models.get(LLAMA).stack("decoder"))
+
+
+def test_traffic_of_many_lengths_waits_less_than_traffic_in_step() -> None:
+    """One mean, 200 tokens in and out: all alike, or answers of 20 and 380 tokens that soon fall out of step."""
+    alike = job("trtllm", input_tokens=200, output_tokens=200)
+    mixed = replace(alike, traffic=((200, 20, 0.5), (200, 380, 0.5)))
+    together, apart = (speed(of, "h100-sxm-80gb", batch=100) for of in (alike, mixed))
+    assert figure(apart, "ttft_s") < 0.7 * figure(together, "ttft_s")
+    assert figure(apart, "output_tokens_per_second") == pytest.approx(
+        figure(together, "output_tokens_per_second"), rel=0.05
+    )
