@@ -132,33 +132,38 @@ def mfu_of(trial: Trial, measured: Mapping[str, float | None]) -> dict[str, floa
 
 
 def is_planned_gpu(planned: str, found: str) -> bool:
-    """Whether the card's own name is that of the planned catalog id: all its words but sizes and interfaces agree.
+    """Whether the card's own name is that of the planned catalog id: its model, its form and, where told, its memory.
 
-    >>> is_planned_gpu("h200-sxm-141gb", "NVIDIA H200")
-    True
+    >>> is_planned_gpu("h200-sxm-141gb", "NVIDIA H200"), is_planned_gpu("h200-nvl-141gb", "NVIDIA H200")
+    (True, False)
     >>> is_planned_gpu("h100-sxm-80gb", "NVIDIA H100 80GB HBM3"), is_planned_gpu("l4", "NVIDIA L40S")
     (True, False)
-    >>> is_planned_gpu("h100-pcie-80gb", "NVIDIA H100 80GB HBM3")
-    False
     """
     asked, seen = words(planned), words(found)
-    if "pcie" in asked and "pcie" not in seen and "hbm3" in seen:
+    sizes = [{w for w in named if SIZE.fullmatch(w)} for named in (asked, seen)]
+    if all(sizes) and not sizes[0] & sizes[1]:
         return False
-    return bool(asked - FORM_WORDS) and (asked - FORM_WORDS) <= seen
+    forms = [next((form for form in FORMS if any(w.startswith(form) for w in named)), "") for named in (asked, seen)]
+    if forms[0] and forms[0] != (forms[1] or UNTOLD_FORM):
+        return False
+    model = {w for w in asked - MAKERS if not SIZE.fullmatch(w) and not w.startswith(FORMS)}
+    return bool(model) and model <= seen
 
 
-FORM_WORDS = frozenset(
-    {"sxm", "sxm2", "sxm3", "sxm4", "sxm5", "pcie", "nvl", "oam", "geforce", "nvidia", "amd", "tesla"}
-)
+SIZE = re.compile(r"\d+gi?b")
+FORMS = ("sxm", "pcie", "nvl", "oam")
+UNTOLD_FORM = "sxm"
+"""What a data-centre card is whose name tells no form (`NVIDIA H200`, `NVIDIA H100 80GB HBM3`)."""
+MAKERS = frozenset({"nvidia", "geforce", "tesla", "amd", "instinct"})
 
 
 def words(name: str) -> set[str]:
-    """Words of a GPU's name, memory sizes left out.
+    """Words of a GPU's name.
 
     >>> sorted(words("NVIDIA RTX-4090 24GB"))
-    ['4090', 'nvidia', 'rtx']
+    ['24gb', '4090', 'nvidia', 'rtx']
     """
-    return {w for w in re.split(r"[^a-z0-9]+", name.casefold()) if w and not re.fullmatch(r"\d+gi?b", w)}
+    return {w for w in re.split(r"[^a-z0-9]+", name.casefold()) if w}
 
 
 def failures(record: Record) -> list[str]:

@@ -52,6 +52,8 @@ class Catalog:
     """All facts of one folder. Parts are read when first asked for and kept; ids are case-insensitive."""
 
     folder: Path
+    replaced: tuple[Gpu, ...] = ()
+    """GPUs that stand in for those of the same id."""
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Catalog:
@@ -66,7 +68,11 @@ class Catalog:
     @functools.cached_property
     def gpus(self) -> Mapping[str, Gpu]:
         """Accelerators by id, files and entries in order."""
-        return by_id(self._entries("gpus", Gpu))
+        return by_id(self._entries("gpus", Gpu)) | {gpu.id: gpu for gpu in self.replaced}
+
+    def with_gpu(self, gpu: Gpu) -> Catalog:
+        """The same catalog with one GPU's facts put in place of its own."""
+        return Catalog(self.folder, (*self.replaced, gpu))
 
     @functools.cached_property
     def arch_support(self) -> Mapping[str, ArchSupport]:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.console import answer, say
-from planner.cli.options import DEFAULT_FORMATS, Formats, OutFolder, SpecFile, report_formats
+from planner.cli.options import (
+    DEFAULT_FORMATS,
+    CalibrationFile,
+    Formats,
+    OutFolder,
+    SpecFile,
+    catalog_in_use,
+    report_formats,
+)
 from planner.errors import InfeasibleError, InputError, MissingPartError
 
 if TYPE_CHECKING:
@@ -22,6 +30,7 @@ PLANS_FOLDER = "plans"
 
 
 def build(
+    ctx: typer.Context,
     spec: SpecFile,
     out: OutFolder = None,
     formats: Formats = DEFAULT_FORMATS,
@@ -29,14 +38,14 @@ def build(
         float | None, typer.Option("--time-limit", metavar="S", min=0.1, help="Seconds the optimiser may take.")
     ] = None,
     old_plan: Annotated[Path | None, typer.Option("--from", hidden=True)] = None,
-    calibration: Annotated[Path | None, typer.Option("--calibration", hidden=True)] = None,
+    calibration: CalibrationFile = None,
 ) -> None:
     """Choose GPUs and write the plan.
 
     Writes plan.json, problem.json and the reports into DIR (default: plans/<spec name>/ under the current folder)
     and prints a summary.
     """
-    refuse_what_is_to_come(old_plan, calibration)
+    refuse_what_is_to_come(old_plan)
     from planner.catalog.load import Catalog
     from planner.names import refuse_unknown_names
     from planner.plan.build import build as plan_and_problem
@@ -48,7 +57,7 @@ def build(
 
     wanted = report_formats(formats)
     loaded = load_spec(spec)
-    catalog = Catalog.load()
+    catalog = catalog_in_use(ctx, Catalog.load(), calibration)
     refuse_unknown_names(loaded, catalog)
     with PdfProcess() if "pdf" in wanted else nullcontext() as printer:
         built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit)
@@ -64,12 +73,10 @@ def build(
     refuse_infeasible(built.plan)
 
 
-def refuse_what_is_to_come(old_plan: Path | None, calibration: Path | None) -> None:
+def refuse_what_is_to_come(old_plan: Path | None) -> None:
     """Raise InputError for options of the interface that this version cannot honour."""
     if old_plan is not None:
         raise InputError("--from: starting from an old plan is not in this version; leave it out, then use `plan diff`")
-    if calibration is not None:
-        raise InputError("--calibration: this version has no `plan calibrate`, so no such file; leave it out")
 
 
 def write_pages_and_say(

@@ -9,7 +9,7 @@ import typer
 from typer.models import OptionInfo
 
 from planner.cli.console import answer, answer_json
-from planner.cli.options import Json
+from planner.cli.options import CalibrationFile, Json, catalog_in_use
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,13 +89,12 @@ def estimate(
             "workloads].",
         ),
     ] = None,
-    calibration: Annotated[Path | None, typer.Option("--calibration", hidden=True)] = None,
+    calibration: CalibrationFile = None,
 ) -> None:
     """Predict memory, speed and cost.
 
     Of the workloads of a spec as pinned, or of one workload from flags; nothing is optimised.
     """
-    refuse_what_is_to_come(calibration)
     refuse_certainty(confidence)
     from planner.advise.advise import advised
     from planner.catalog.load import Catalog
@@ -107,7 +106,7 @@ def estimate(
         raise InputError("give a spec or describe one workload with flags, not both; pins belong into the spec")
     if spec is None and not {"model", "mode"} <= flags.keys():
         raise InputError("name a spec, or at least --model and --mode; `plan estimate --help` shows all flags")
-    catalog = Catalog.load()
+    catalog = catalog_in_use(ctx, Catalog.load(), calibration)
     loaded = None if spec is None else spec_from_file(spec, catalog, names_must_exist=not json)
     asked = spec_from_flags(flags) if loaded is None else loaded.spec
     if spec is None and not json and not flags.keys() & {"gpu", "node", "offer"}:
@@ -127,12 +126,6 @@ def refuse_certainty(confidence: float | None) -> None:
     """Raise InputError for a confidence at which nothing, or everything, fits."""
     if confidence is not None and not 0.0 < confidence < 1.0:
         raise InputError(f"--confidence {confidence:g}: give a share between 0 and 1, such as 0.9")
-
-
-def refuse_what_is_to_come(calibration: Path | None) -> None:
-    """Raise InputError for options of the interface that this version cannot honour."""
-    if calibration is not None:
-        raise InputError("--calibration: this version has no `plan calibrate`, so no such file; leave it out")
 
 
 def spec_from_file(path: Path, catalog: Catalog, *, names_must_exist: bool) -> LoadedSpec:

@@ -10,7 +10,21 @@ from typing import Annotated
 import typer
 
 from planner import __version__
-from planner.cli import build, catalog, check, diff, doctor, estimate, explain, init, report, schema, solve, validate
+from planner.cli import (
+    build,
+    calibrate,
+    catalog,
+    check,
+    diff,
+    doctor,
+    estimate,
+    explain,
+    init,
+    report,
+    schema,
+    solve,
+    validate,
+)
 from planner.cli.console import answer, say, tolerant_streams
 from planner.errors import PlannerError
 
@@ -36,6 +50,7 @@ app.command()(explain.explain)
 app.command()(diff.diff)
 app.command()(solve.solve)
 app.command()(validate.validate)
+app.command()(calibrate.calibrate)
 app.add_typer(catalog.app, name="catalog")
 app.command()(schema.schema)
 app.command()(doctor.doctor)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from planner.catalog.load import Catalog
 
 
 class Audience(StrEnum):
@@ -33,6 +36,11 @@ Templates = Annotated[
     Path | None, typer.Option("--template", metavar="DIR", help="Folder with templates that replace the shipped ones.")
 ]
 
+CalibrationFile = Annotated[
+    Path | None,
+    typer.Option("--calibration", metavar="FILE", help="Efficiencies of one GPU, as `plan calibrate` writes them."),
+]
+
 DEFAULT_FORMATS = "html,pdf"
 PLAN_FILE = "plan.json"
 
@@ -40,6 +48,21 @@ PLAN_FILE = "plan.json"
 def plan_file(path: Path) -> Path:
     """The plan.json that a path means: itself, or the one in that folder."""
     return path / PLAN_FILE if path.is_dir() else path
+
+
+def catalog_in_use(ctx: typer.Context, catalog: Catalog, calibration: Path | None) -> Catalog:
+    """The catalog for the command at hand; a calibration holds until the command ends.
+
+    Raises InputError for a file that is no calibration, or of a GPU that the catalog lacks.
+    """
+    if calibration is None:
+        return catalog
+    from planner.catalog.calibration import calibrated, calibrated_catalog, read_calibration
+
+    used = read_calibration(calibration)
+    found = calibrated_catalog(catalog, used)
+    ctx.with_resource(calibrated(used))
+    return found
 
 
 def report_formats(text: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from validation.trial import Trial
 
 MISMATCH = 1
+MICROBENCHMARKS = "calibration"
 DEFAULT_OUT = Path("validation-out")
 REPORT_FORMATS = ("html", "pdf")
 Level = Literal["device", "simulate"]
@@ -128,10 +129,12 @@ def suite_file(name: Path) -> Path:
     import validation
 
     shipped = Path(validation.__file__).parent / "suites"
+    if name.stem == MICROBENCHMARKS:
+        raise InputError("the suite of microbenchmarks is run by `plan calibrate`")
     for path in (name, shipped / f"{name}.yaml"):
         if path.is_file():
             return path
-    names = ", ".join(p.stem for p in sorted(shipped.glob("*.yaml")))
+    names = ", ".join(p.stem for p in sorted(shipped.glob("*.yaml")) if p.stem != MICROBENCHMARKS)
     raise InputError(f"{name}: no such suite; shipped: {names}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.site import SiteFacts
 from planner.candidates.types import Candidate, Source
+from planner.catalog.calibration import calibration_in_use
 from planner.catalog.types import Fact
 from planner.estimate.types import InferJob
 from planner.plan.types import FactUsed
@@ -124,7 +125,22 @@ def assumptions_used(picked: Iterable[Picked], facts: PlanningFacts) -> tuple[Fa
         for name, source in sorted(hosts.items())
         for text in source.host.assumptions
     ]
-    return (*own, *taken)
+    return (*own, *taken, *calibration_used())
+
+
+def calibration_used() -> Iterator[FactUsed]:
+    """The calibration that the estimates rest on, where there is one."""
+    used = calibration_in_use()
+    if used is not None:
+        yield FactUsed(
+            kind="assumption",
+            id=f"calibration-{used.gpu}",
+            what=f"efficiencies of {used.gpu} as measured on one machine, against those of the catalogs",
+            value=used.text,
+            source=used.source,
+            as_of=used.as_of,
+            confidence="high",
+        )
 
 
 def stands_nowhere_known(source: Source) -> bool:

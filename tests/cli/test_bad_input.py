@@ -128,7 +128,7 @@ BAD_USAGE = {
     "unknown report format": (["build", "good.yaml", "--format", "docx"], "docx"),
     "a time limit of nothing": (["build", "good.yaml", "--time-limit", "0"], "--time-limit"),
     "an old plan to start from": (["build", "good.yaml", "--from", "old.json"], "not in this version"),
-    "a calibration": (["build", "good.yaml", "--calibration", "c.json"], "--calibration"),
+    "a calibration that is not there": (["build", "good.yaml", "--calibration", "c.json"], "c.json: cannot be read"),
     "neither spec nor flags": (["estimate"], "--model"),
     "both spec and flags": (["estimate", "good.yaml", "--model", "gpt2"], "not both"),
     "sequence beside input": (

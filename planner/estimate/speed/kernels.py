@@ -10,11 +10,12 @@ import fnmatch
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from planner.catalog.calibration import Factors, calibration_in_use
 from planner.catalog.types import Confidence
 from planner.errors import UnknownNameError
 from planner.estimate.types import Engine
@@ -248,15 +249,61 @@ class Kernels(BaseModel):
     training: Mapping[str, TrainEngineRow]
 
 
+RowT = TypeVar("RowT", bound=_Row)
+
+
 def load_kernels(path: Path) -> Kernels:
     """The parameters in one file."""
     return Kernels.model_validate(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader))
 
 
-@functools.cache
 def shipped_kernels() -> Kernels:
-    """The parameters that come with the planner."""
+    """The parameters that come with the planner, with the calibration in use laid over them."""
+    used = calibration_in_use()
+    return _shipped() if used is None else _calibrated(used.gpu, used.arch, used.factors)
+
+
+@functools.cache
+def _shipped() -> Kernels:
     return load_kernels(data_folder("catalogs") / "kernels.yaml")
+
+
+@functools.lru_cache(maxsize=16)
+def _calibrated(gpu: str, arch: str, factors: Factors) -> Kernels:
+    return calibrated_kernels(_shipped(), gpu=gpu, arch=arch, factors=factors)
+
+
+def calibrated_kernels(kernels: Kernels, *, gpu: str, arch: str, factors: Factors) -> Kernels:
+    """The parameters with rows of its own for one GPU: the shipped ones times what was measured on it.
+
+    A share stays at most 1. A width that the GPU has no row for stays without.
+    """
+    widths = {"32": factors.compute_32, "16": factors.compute_16, "8": factors.compute_8, "4": factors.compute_4}
+    own: Any = {"gpus": (gpu,), "arch": arch}
+    gemm = []
+    for width, compute in widths.items():
+        for gemm_row in _rows_of([r for r in kernels.gemm if r.width == width], arch=arch, gpu=gpu):
+            shares = {
+                "peak_share": min(1.0, gemm_row.peak_share * compute),
+                "bandwidth_share": min(1.0, gemm_row.bandwidth_share * factors.bandwidth),
+                "launch_s": gemm_row.launch_s * factors.launch,
+            }
+            gemm.append(gemm_row.model_copy(update=own | shares))
+    attention = []
+    for row in _rows_of(kernels.attention, arch=arch, gpu=gpu):
+        shares = {
+            "prefill_share": min(1.0, row.prefill_share * factors.attention),
+            "decode_share": min(1.0, row.decode_share * factors.bandwidth),
+            "decode_launch_s": row.decode_launch_s * factors.launch,
+        }
+        attention.append(row.model_copy(update=own | shares))
+    return kernels.model_copy(update={"gemm": (*gemm, *kernels.gemm), "attention": (*attention, *kernels.attention)})
+
+
+def _rows_of(rows: Sequence[RowT], *, arch: str, gpu: str) -> list[RowT]:
+    """The row that holds for a GPU, or none."""
+    holding = [r for r in rows if any(fnmatch.fnmatchcase(gpu, p) for p in r.gpus) or (r.arch == arch and not r.gpus)]
+    return [row_for(holding, arch=arch, gpu=gpu)] if holding else []
 
 
 def serving_engine(kernels: Kernels, engine: Engine) -> EngineRow:
@@ -273,7 +320,6 @@ def training_engine(kernels: Kernels, engine: Engine) -> TrainEngineRow:
     return _overlaid(kernels.training[engine.name], engine.profile.efficiency)
 
 
-RowT = TypeVar("RowT", bound=_Row)
 EngineT = TypeVar("EngineT", EngineRow, TrainEngineRow)
 
 
