@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 WARM_STEPS = 2
 TIMED_STEPS = 5
 FEWEST_STEPS = 3
+VARIED_SHARES = (0.6, 0.9, 0.75, 0.95, 0.8)
+"""Lengths, of the full one, of steps in between where the plan expects real batches, which leave the allocator with
+blocks of other sizes; the timed steps are of full length."""
 LONG_STEP_S = 20.0
 """A step longer than this is timed the fewest times: its own length averages noise out."""
 
@@ -66,6 +69,10 @@ def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
     with device.phase("warm-up"):
         for _ in range(WARM_STEPS):
             seconds.append(device.timed(step.run))
+    if float(trial.options.get("length_variation") or 0.0) > 0:
+        with device.phase("lengths that vary"):
+            for share in VARIED_SHARES:
+                step.run(share)
     begin = time.time()
     count = FEWEST_STEPS if seconds[-1] > LONG_STEP_S else TIMED_STEPS
     timed = [device.timed(step.run) for _ in range(count) if step.enter("steps", device)]
@@ -214,12 +221,12 @@ class Step:
         """Close the phase of the timed steps."""
         self._phase.close()
 
-    def run(self) -> None:
-        """Accumulate gradients over micro-batches, step, drop gradients."""
+    def run(self, share: float = 1.0) -> None:
+        """Accumulate gradients over micro-batches, step, drop gradients; on sequences of a share of the length."""
         total = 0.0
         for index in range(self.accumulation):
             with ranks.last_only(self.model, self.world, last=index == self.accumulation - 1):
-                total += self._micro_step() / self.accumulation
+                total += self._micro_step(max(1, int(share * self.length))) / self.accumulation
         if self.stepping:
             for optimizer in self.optimizers:
                 if self.scaler is None:
@@ -234,10 +241,10 @@ class Step:
                 optimizer.zero_grad(set_to_none=True)
         self.loss = total
 
-    def _micro_step(self) -> float:
+    def _micro_step(self, length: int) -> float:
         import torch
 
-        shape = (self.micro, self.length)
+        shape = (self.micro, length)
         ids = torch.randint(0, self.vocabulary, shape, device=self.device.kind)
         labels = ids.clone()
         with self.autocast:

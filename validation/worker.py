@@ -39,19 +39,22 @@ def versions() -> dict[str, str]:
 
 
 def run(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
-    """Replay the trial on a device of that kind."""
+    """Replay the trial on a device of that kind; of one that ran out of memory, what each phase held till then."""
+    import torch
+
     from validation import infer, train
 
     if not trial.model:
         raise UnsupportedError("the plan holds no keys to build this model from: its family is not written as a config")
     if trial.tiny:
-        import torch
-
         torch.set_num_threads(1)  # nothing this small gains from threads, and waiting ones cost the machine's others
     device = device_of(kind, index=int(os.environ.get("LOCAL_RANK", "0")))
     emulated = device.prepare(emulate_bytes=trial.emulate_bytes)
     replay = infer.replay if trial.mode == "infer" else train.replay
-    result = replay(trial, device, work)
+    try:
+        result = replay(trial, device, work)
+    except torch.OutOfMemoryError as err:
+        result = {"state": "oom", "detail": first_line(err)}
     result["phases"] = device.phases
     result["device"] = device.facts()
     if emulated:

@@ -97,7 +97,9 @@ def validate(
             found = collected(collect, folder)
         else:
             folder = out or DEFAULT_OUT
-            trials = part_of_trials(plan, suite, workload, part, folder, gpu)
+            trials = part_of_trials(plan, suite, workload, part, gpu)
+            if predict_only and suite is not None:
+                keep_suite(trials, suite, folder)
             if emit is not None or predict_only:
                 write_jobs(trials, emit, folder)
                 return
@@ -139,9 +141,9 @@ def suite_file(name: Path) -> Path:
 
 
 def part_of_trials(
-    plan: Path | None, suite: Path | None, only: str | None, part: str | None, folder: Path, gpu: str | None
+    plan: Path | None, suite: Path | None, only: str | None, part: str | None, gpu: str | None
 ) -> list[Trial]:
-    """What is to be run, in order: of the plan, or of the suite, which is predicted and written first."""
+    """What is to be run, in order: of the plan, or of the suite, which is predicted first."""
     from validation.run import part_of
     from validation.suite import trials_in
 
@@ -151,12 +153,19 @@ def part_of_trials(
     if suite.suffix == ".json":
         return part_of(trials_in(suite, only=only), part)
     from planner.catalog.load import Catalog
-    from planner.replay.suite import built_suite
+    from planner.replay.suite import suite_trials
 
-    path = suite_file(suite)
-    trials = built_suite(path, Catalog.load(), folder, on=gpu)
-    say(f"wrote {folder / path.stem}.json: {len(trials)} trials with their predictions")
+    trials = suite_trials(suite_file(suite), Catalog.load(), on=gpu)
     return part_of([t for t in trials if only is None or only in t.id], part)
+
+
+def keep_suite(trials: Sequence[Trial], suite: Path, folder: Path) -> None:
+    """Write the trials with their predictions for a machine that has only torch and the folder `validation/`."""
+    from planner import __version__
+    from validation.suite import write_suite
+
+    path = write_suite(suite.stem, trials, folder / f"{suite.stem}.json", made_with=f"plan {__version__}")
+    say(f"wrote {path}: {len(trials)} trials with their predictions")
 
 
 def write_jobs(trials: Sequence[Trial], target: Job | None, folder: Path) -> None:
@@ -225,8 +234,8 @@ def finish(found: Sequence[Record], folder: Path | None, *, json: bool, formats:
 
     broken = failed(found)
     if folder is not None:
-        everything = list(read_records(folder)) if folder.is_dir() else list(found)
-        say(f"wrote {write_summary(everything, folder)}")
+        everything = [r for r in read_records(folder) if r.origin == "measured"] if folder.is_dir() else []
+        say(f"wrote {write_summary(everything or list(found), folder)}")
         write_pages(found, folder, formats)
     if json:
         document = {"schema": "validation/run/v1", "records": [r.as_dict() for r in found], "mismatches": broken}

@@ -6,12 +6,10 @@ pinned to any other GPU stay: a larger card is made to look like it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner import __version__
 from planner.architecture.hf.write import config_of
 from planner.errors import InputError
 from planner.estimate.document import FailedEstimate, WorkloadEstimate
@@ -21,7 +19,6 @@ from planner.names import refuse_unknown_names
 from planner.spec.load import LoadedSpec, load_spec
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
 from validation.planfile import expected_of, pinned, training_extras
-from validation.suite import write_suite
 from validation.trial import Trial, slug
 
 if TYPE_CHECKING:
@@ -43,13 +40,6 @@ def suite_trials(path: Path, catalog: Catalog, *, on: str | None = None) -> tupl
     if failed:
         raise InputError(*failed)
     return tuple(trial(p.resolved.workload, p.estimate, catalog) for p in found if isinstance(p, Placed))
-
-
-def built_suite(path: Path, catalog: Catalog, out: Path, *, on: str | None = None) -> tuple[Trial, ...]:
-    """The trials, and their file `OUT/<suite>.json` for a machine that has only torch and `validation/`."""
-    trials = suite_trials(path, catalog, on=on)
-    write_suite(path.stem, trials, out / f"{path.stem}.json", made_with=f"plan {__version__}")
-    return trials
 
 
 def placed_on(loaded: LoadedSpec, gpu: str | None, catalog: Catalog) -> Spec:
@@ -101,8 +91,3 @@ def placement(workload: InferWorkload | TrainWorkload, estimate: WorkloadEstimat
 def without_host(entry: dict[str, Any]) -> dict[str, Any]:
     """The pinned entry without a host: a card alone was measured."""
     return {**entry, "pin": {k: v for k, v in entry["pin"].items() if k != "node"}}
-
-
-def shipped_suites(folder: Path) -> Iterator[Path]:
-    """The suites that come with the replay, in order of their names."""
-    yield from sorted(folder.glob("*.yaml"))

@@ -133,7 +133,7 @@ def test_a_model_without_keys_is_not_guessed(tmp_path: Path) -> None:
         ({}, {"checkpointing": "full", "precision": "bf16-mixed", "accumulation": 2}),
         ({"optimizer_step": "fused"}, {"checkpointing": "selective"}),
         ({"optimizer_step": "in-backward"}, {"optimizer": "sgd"}),
-        ({}, {"optimizer": "adafactor"}),
+        ({"length_variation": 2.6}, {"optimizer": "adafactor"}),
         ({}, {"optimizer": "muon"}),
         (
             {"checkpoint_reentrant": True},
