@@ -1,7 +1,8 @@
 """What has been measured near each workload of a plan: for the report's page, from plan.json and records alone.
 
 A record is near where mode, engine, method and model family agree; of those, fewer differing choices come first, then
-sizes and lengths that are closer. What was emulated is said; a workload with no record near it is unproven.
+sizes and lengths that are closer. What was emulated is said; what was not measured in this very configuration is
+unproven, however near a record lies.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import Any
 
 from validation.record import Quantity, Record
 
-MOST_RECORDS = 3
+MOST_RECORDS = 2
+"""Of memory, and as many of speed."""
 SHOWN_RULES = ("allocated", "device", "static", "kv_tokens", "output_rate", "tpot", "ttft", "step", "token_rate")
-FARTHEST = 6.0
+FARTHEST = 4.0
 """Beyond this distance a record says nothing about a workload."""
+SAME = 0.25
+"""Within this distance it is the same configuration: one size differs by a factor of two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,15 @@ class Near:
     """What was measured, beside what was predicted where that is known."""
 
     @property
+    def is_proof(self) -> bool:
+        """Measured on a device, in this configuration."""
+        return self.record.origin == "measured" and self.distance <= SAME
+
+    def measures(self, units: frozenset[str]) -> bool:
+        """Some figure is counted in one of these units."""
+        return any(q.unit in units for q in self.figures)
+
+    @property
     def emulated(self) -> str:
         """What stood for something else, in words; empty = nothing."""
         return ", ".join(f"{k}: {v}" for k, v in (self.record.emulated or {}).items())
@@ -43,7 +56,7 @@ class Evidence:
     workload: str
     near: tuple[Near, ...]
     unproven: tuple[str, ...]
-    """What no record near it measured on hardware: `memory`, `speed`, or `everything`."""
+    """What was not measured on hardware in this configuration: `memory`, `speed`."""
 
 
 def evidence_of(plan: Mapping[str, Any], records: Iterable[Record]) -> tuple[Evidence, ...]:
@@ -72,17 +85,16 @@ def evidence_of_workload(workload: Mapping[str, Any], records: Sequence[Record])
                 near = Near(record=record, distance=distance, differs=differences(planned, seen), figures=figures)
                 found.append(near)
     found.sort(key=lambda n: (n.distance, n.record.origin != "measured", n.record.id))
-    nearest = tuple(found[:MOST_RECORDS])
-    return Evidence(workload=workload["name"], near=nearest, unproven=unproven_of(nearest))
+    by_kind = {kind: [n for n in found if n.measures(units)] for kind, units in UNITS.items()}
+    kept = {n.record.id for near in by_kind.values() for n in near[:MOST_RECORDS]}
+    unproven = [kind for kind, near in by_kind.items() if not any(n.is_proof for n in near)]
+    return Evidence(
+        workload=workload["name"], near=tuple(n for n in found if n.record.id in kept), unproven=tuple(unproven)
+    )
 
 
-def unproven_of(nearest: Sequence[Near]) -> tuple[str, ...]:
-    """What none of the records measured."""
-    if not nearest:
-        return ("everything",)
-    measured = {q.unit for n in nearest for q in n.figures}
-    left = (("memory", not measured & {"bytes"}), ("speed", not measured & {"s", "1/s"}))
-    return tuple(name for name, missing in left if missing)
+UNITS: Mapping[str, frozenset[str]] = {"memory": frozenset({"bytes"}), "speed": frozenset({"s", "1/s"})}
+"""What figures of memory and of speed are counted in."""
 
 
 Traits = Mapping[str, Any]

@@ -17,6 +17,7 @@ from planner.cli.options import PLAN_FILE, Json, OutFolder
 from planner.errors import InputError, MissingPartError, PlannerError
 
 if TYPE_CHECKING:
+    from validation.evidence import Evidence
     from validation.record import Record
     from validation.trial import Trial
 
@@ -89,7 +90,7 @@ def validate(
 
     try:
         if level == "simulate":
-            found, folder = simulated(plan, only=workload), out
+            found, folder = simulated(plan, only=workload, out=out), out
         elif collect is not None:
             from validation.launch import collect as collected
 
@@ -113,7 +114,7 @@ def validate(
                 time_limit_s=time_limit,
                 gguf=gguf,
             )
-        finish(found, folder, json=json, formats=formats)
+        finish(found, folder, json=json, formats=formats, evidence=evidence_near(plan, found))
     except (RecordError, TrialError) as err:
         raise InputError(str(err)) from None
 
@@ -206,8 +207,8 @@ def measured(
     return run_trials(trials, settings)
 
 
-def simulated(plan: Path | None, *, only: str | None) -> Sequence[Record]:
-    """Records of the plan's memory, simulated without a GPU.
+def simulated(plan: Path | None, *, only: str | None, out: Path | None) -> Sequence[Record]:
+    """Records of the plan's memory, simulated without a GPU; written under `OUT/simulated/` where asked.
 
     Raises InputError where no plan is given, MissingPartError where torch and transformers are not installed.
     """
@@ -223,10 +224,33 @@ def simulated(plan: Path | None, *, only: str | None) -> Sequence[Record]:
             f"--level simulate needs {err.name}; install it with\n    pip install 'gpu-capacity-planner[validate]'"
         ) from None
     records: Sequence[Record] = module.simulate_plan(raw, only=only)
+    if out is not None:
+        from validation.record import write_record
+
+        for record in records:
+            write_record(record, out / "simulated" / f"{record.id}.json")
     return records
 
 
-def finish(found: Sequence[Record], folder: Path | None, *, json: bool, formats: str) -> None:
+def evidence_near(plan: Path | None, found: Sequence[Record]) -> Sequence[Evidence]:
+    """What is known of the plan's workloads from these records and those that are shipped; nothing for a suite."""
+    import validation
+    from validation.evidence import evidence_of
+    from validation.planfile import SCHEMA, read_json
+    from validation.record import read_records
+
+    if plan is None:
+        return ()
+    raw = read_json(plan / PLAN_FILE if plan.is_dir() else plan)
+    if raw.get("schema") != SCHEMA:
+        return ()
+    shipped = read_records(Path(validation.__file__).parent / "records")
+    return evidence_of(raw, [*found, *shipped])
+
+
+def finish(
+    found: Sequence[Record], folder: Path | None, *, json: bool, formats: str, evidence: Sequence[Evidence] = ()
+) -> None:
     """Print the records, write summary and page, and leave with code 1 where a figure is off."""
     from validation.record import read_records
     from validation.run import failed
@@ -236,7 +260,7 @@ def finish(found: Sequence[Record], folder: Path | None, *, json: bool, formats:
     if folder is not None:
         everything = [r for r in read_records(folder) if r.origin == "measured"] if folder.is_dir() else []
         say(f"wrote {write_summary(everything or list(found), folder)}")
-        write_pages(found, folder, formats)
+        write_pages(found, folder, formats, evidence)
     if json:
         document = {"schema": "validation/run/v1", "records": [r.as_dict() for r in found], "mismatches": broken}
         answer(json_text.dumps(document, ensure_ascii=False, allow_nan=False, indent=1))
@@ -258,7 +282,7 @@ def show(found: Sequence[Record], broken: dict[str, list[str]]) -> None:
         answer("Nothing was proven: no figure was measured on the planned configuration.")
 
 
-def write_pages(found: Sequence[Record], folder: Path, formats: str) -> None:
+def write_pages(found: Sequence[Record], folder: Path, formats: str, evidence: Sequence[Evidence]) -> None:
     """Write the one-page reports. Raises InputError for an unknown format, MissingPartError without PDF libraries."""
     from planner.replay.page import write_page
 
@@ -269,7 +293,7 @@ def write_pages(found: Sequence[Record], folder: Path, formats: str) -> None:
     missing: PlannerError | None = None
     for kind in wanted:
         try:
-            say(f"wrote {write_page(found, folder, kind)}")
+            say(f"wrote {write_page(found, folder, kind, evidence=evidence)}")
         except MissingPartError as err:
             missing = err
     if missing is not None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from planner.files import write_atomically
 from planner.resources import data_folder
 from validation.compare import failures
+from validation.evidence import Evidence
 from validation.record import Record
 from validation.summary import error_lines, errors, table
+from validation.units import shown
 
 STEM = "validation"
 HEADER = ("trial", "figure", "measured", "predicted", "error", "verdict")
@@ -18,6 +20,9 @@ ERROR_HEADER = ("figure", "n", "median", "median of sizes", "worst")
 PAGE = "validation.html.j2"
 MOST_ROWS = 40
 CLASSES = {"inside": "inside", "outside": "outside", "unproven": "unproven"}
+
+
+NEAR_HEADER = ("workload", "record", "differs", "figure", "measured", "predicted", "emulated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,11 @@ class PageView:
     rows: tuple[tuple[str, ...], ...]
     more: str
     mismatches: tuple[str, ...]
+    unproven: tuple[str, ...] = ()
+    """What of each workload no device has measured."""
+    near: tuple[tuple[str, ...], ...] = ()
+    """Records near each workload, a figure a row."""
+    near_header: tuple[str, ...] = NEAR_HEADER
     header: tuple[str, ...] = HEADER
     error_header: tuple[str, ...] = ERROR_HEADER
 
@@ -41,8 +51,8 @@ class PageView:
         return CLASSES
 
 
-def page_view(records: Sequence[Record]) -> PageView:
-    """The page of some records."""
+def page_view(records: Sequence[Record], evidence: Sequence[Evidence] = ()) -> PageView:
+    """The page of some records, and of what is known of the plan's workloads."""
     rows = [tuple(row) for row in table(records)]
     verdicts = [q.verdict for r in records for q in r.quantities]
     broken = tuple(f"{r.id}: {'; '.join(why)}" for r in records if (why := failures(r)))
@@ -57,7 +67,25 @@ def page_view(records: Sequence[Record]) -> PageView:
         rows=tuple(rows[:MOST_ROWS]),
         more=f"{len(rows) - MOST_ROWS} more in SUMMARY.md." if len(rows) > MOST_ROWS else "",
         mismatches=broken,
+        unproven=tuple(f"{e.workload}: {' and '.join(e.unproven)}" for e in evidence if e.unproven),
+        near=tuple(near_rows(evidence)),
     )
+
+
+def near_rows(evidence: Iterable[Evidence]) -> Iterator[tuple[str, ...]]:
+    """Records near each workload, one figure a row."""
+    for known in evidence:
+        for near in known.near:
+            for q in near.figures:
+                yield (
+                    known.workload,
+                    f"{near.record.id} ({near.record.source.name})",
+                    ", ".join(near.differs) or "nothing",
+                    q.rule,
+                    shown(q.measured, q.unit),
+                    shown(q.predicted, q.unit),
+                    near.emulated or "-",
+                )
 
 
 def machine_text(record: Record) -> str:
@@ -70,7 +98,7 @@ def machine_text(record: Record) -> str:
     return ", ".join(parts)
 
 
-def render_page(records: Sequence[Record]) -> str:
+def render_page(records: Sequence[Record], evidence: Sequence[Evidence] = ()) -> str:
     """The page as HTML: no script, nothing loaded from anywhere."""
     from jinja2 import FileSystemLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -79,15 +107,15 @@ def render_page(records: Sequence[Record]) -> str:
     environment = ImmutableSandboxedEnvironment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template(PAGE).render(view=page_view(records))
+    return environment.get_template(PAGE).render(view=page_view(records, evidence))
 
 
-def write_page(records: Sequence[Record], folder: Path, kind: str) -> Path:
+def write_page(records: Sequence[Record], folder: Path, kind: str, *, evidence: Sequence[Evidence] = ()) -> Path:
     """Write `validation.html` or `validation.pdf`.
 
     Raises InputError where it cannot be written, MissingPartError where the PDF libraries are missing.
     """
-    html = render_page(records)
+    html = render_page(records, evidence)
     if kind == "html":
         return write_atomically(folder / f"{STEM}.html", html.encode())
     from planner.report.pdf import render_pdf

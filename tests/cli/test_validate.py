@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import types
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,7 @@ def test_the_exit_code_is_the_verdict(
     page = (tmp_path / "out" / "validation.html").read_text()
     assert f'class="{verdict}"' in page
     assert ("Outside the prediction" in page) is (code == 1)
+    assert "Not proven on a device" in page
 
 
 def test_the_page_escapes_what_a_plan_brings(tmp_path: Path) -> None:
@@ -72,6 +76,20 @@ def test_the_page_escapes_what_a_plan_brings(tmp_path: Path) -> None:
     page = render_page([record("<script>alert(1)</script>", "outside")])
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_a_simulated_plan_is_shown_beside_what_was_predicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The simulation itself is tested where it lies; here it gives one figure that is off."""
+    fake = types.ModuleType("validation.simulate.plan")
+    vars(fake)["simulate_plan"] = lambda raw, only: [replace(record(raw["name"], "outside"), origin="simulated")]
+    monkeypatch.setitem(sys.modules, "validation.simulate.plan", fake)
+    shipped = ROOT / "plans" / "quickstart" / "plan.json"
+    assert code_of("validate", shipped, "--level", "simulate", "-o", tmp_path) == 1
+    assert "MISMATCH quickstart: allocated" in capsys.readouterr().out
+    assert (tmp_path / "simulated" / "quickstart.json").is_file()
+    assert code_of("validate", "--suite", "smoke", "--level", "simulate") == 2
 
 
 def test_a_suite_is_predicted_and_carries_everything(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def whole(plan: dict[str, Any]) -> dict[str, Any]:
 def test_the_nearest_record_comes_first_and_says_what_differs(plan: dict[str, Any]) -> None:
     records = [record("far", gpu="h200-sxm-141gb", batch=64), record("same"), record("other", model="test/gpt")]
     (found,) = evidence_of(whole(plan), records)
-    assert [n.record.id for n in found.near] == ["same", "far", "other"]
+    assert [n.record.id for n in found.near] == ["same", "far"]
     assert found.near[0].differs == ()
     assert found.near[1].differs == ("gpu h200-sxm-141gb for l4", "batch 64 for 4")
 
@@ -45,7 +45,20 @@ def test_the_nearest_record_comes_first_and_says_what_differs(plan: dict[str, An
 def test_what_was_not_measured_is_unproven(plan: dict[str, Any]) -> None:
     assert evidence_of(whole(plan), [record("m")])[0].unproven == ("speed",)
     assert evidence_of(whole(plan), [record("m"), record("t", rule="tpot")])[0].unproven == ()
-    assert evidence_of(whole(plan), [])[0].unproven == ("everything",)
+    assert evidence_of(whole(plan), [])[0].unproven == ("memory", "speed")
+
+
+def test_only_this_configuration_measured_on_a_device_proves_it(plan: dict[str, Any]) -> None:
+    elsewhere = [record("published", origin="published"), record("other card", gpu="h200-sxm-141gb")]
+    (found,) = evidence_of(whole(plan), elsewhere)
+    assert len(found.near) == 2
+    assert found.unproven == ("memory", "speed")
+
+
+def test_memory_and_speed_each_show_their_nearest(plan: dict[str, Any]) -> None:
+    memory = [record(f"m{i}") for i in range(5)]
+    (found,) = evidence_of(whole(plan), [*memory, record("far speed", rule="tpot", gpu="t4")])
+    assert [n.record.id for n in found.near] == ["m0", "m1", "far speed"]
 
 
 def test_other_engines_simulations_and_tiny_models_are_no_evidence(plan: dict[str, Any]) -> None:
