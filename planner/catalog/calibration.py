@@ -47,7 +47,7 @@ class Factors(BaseModel):
 
 
 class Scores(BaseModel):
-    """Errors of the figures a calibration was made from, as parts of one."""
+    """Errors of the figures a calibration was made from, as shares of what was measured."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -72,7 +72,7 @@ class Calibration(BaseModel):
     source: str
     """What was measured, and where."""
     as_of: str
-    measured: Mapping[str, float] = {}
+    figures: Mapping[str, float] = {}
     """Rates and times behind the factors, in units that their names give."""
     scores: Scores | None = None
 

@@ -50,6 +50,7 @@ def build(
     from planner.names import refuse_unknown_names
     from planner.plan.build import build as plan_and_problem
     from planner.plan.io import write_plan, write_problem
+    from planner.replay.evidence import with_evidence
     from planner.report import pages_of
     from planner.report.pdf_process import PdfProcess
     from planner.report.text import plan_summary
@@ -61,16 +62,17 @@ def build(
     refuse_unknown_names(loaded, catalog)
     with PdfProcess() if "pdf" in wanted else nullcontext() as printer:
         built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit)
-        pages = pages_of(built.plan, wanted)
+        plan = with_evidence(built.plan, catalog)
+        pages = pages_of(plan, wanted)
         if printer is not None:
             printer.send(pages.html)
         folder = out or Path(PLANS_FOLDER) / loaded.spec.name
-        say(f"wrote {write_plan(built.plan, folder)}")
+        say(f"wrote {write_plan(plan, folder)}")
         if built.problem is not None:
             say(f"wrote {write_problem(built.problem, folder)}")
-        answer(plan_summary(built.plan))
-        write_pages_and_say(built.plan, pages, folder, wanted, printer)
-    refuse_infeasible(built.plan)
+        answer(plan_summary(plan))
+        write_pages_and_say(plan, pages, folder, wanted, printer)
+    refuse_infeasible(plan)
 
 
 def refuse_what_is_to_come(old_plan: Path | None) -> None:

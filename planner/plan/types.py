@@ -197,6 +197,40 @@ class Inputs(Document):
     """The image of `report.logo` as a `data:` address."""
 
 
+class EvidenceFigure(Document):
+    """One measured figure beside what is predicted for the same workload, both in units of `unit`."""
+
+    rule: str
+    """`allocated`, `tpot` ...: see `validation/record.py`."""
+    measured: float
+    unit: str
+    predicted: float | None
+
+
+class NearRecord(Document):
+    """A record near a workload."""
+
+    record: str
+    origin: str
+    """published or measured."""
+    source: str
+    as_of: str
+    differs: tuple[str, ...]
+    """What is not as planned."""
+    emulated: str
+    """What stood for something else; empty = nothing."""
+    figures: tuple[EvidenceFigure, ...]
+
+
+class WorkloadEvidence(Document):
+    """What is known of one workload from measurements."""
+
+    workload: str
+    near: tuple[NearRecord, ...]
+    unproven: tuple[str, ...]
+    """What no device has measured in this configuration: memory, speed."""
+
+
 class Plan(Document):
     """The whole answer."""
 
@@ -217,5 +251,7 @@ class Plan(Document):
     infeasible: Infeasible | None = None
     inputs: Inputs
     warnings: tuple[str, ...] = ()
+    evidence: tuple[WorkloadEvidence, ...] = ()
+    """Measurements near each workload, where they were looked for."""
     body_sha256: str = ""
     """SHA-256 over everything else but `created` and wall times; empty = never written."""

@@ -80,7 +80,7 @@ def from_micro(figures: Mapping[str, Any], gpu: Gpu, *, source: str, as_of: str)
         factors=Factors(**factors),
         source=source,
         as_of=as_of,
-        measured={
+        figures={
             "copy_bytes_per_second": figures["copy_bytes_per_second"],
             "host_link_bytes_per_second": figures["host_link_bytes_per_second"],
             "launch_s": figures["launch_s"],

@@ -312,6 +312,20 @@ class Masthead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRow:
+    """One figure measured near a workload."""
+
+    workload: str
+    source: str
+    differs: str
+    figure: str
+    measured: str
+    predicted: str
+    error: str
+    emulated: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportView:
     """Everything a report says."""
 
@@ -338,6 +352,9 @@ class ReportView:
     """(workload, GPU, reason), for `rejected.csv`."""
     proof: str
     proof_facts: tuple[Pair, ...]
+    evidence: tuple[EvidenceRow, ...]
+    unproven: tuple[str, ...]
+    """What no device has measured, a workload a line."""
     facts: Facts
     infeasible: InfeasibleView | None
     reproduce: tuple[Pair, ...]

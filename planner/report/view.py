@@ -18,6 +18,7 @@ from planner.report.decision import (
     proof_sentence,
     status_word,
 )
+from planner.report.evidence import evidence_rows, unproven_lines
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.types import (
     ConflictRow,
@@ -76,6 +77,8 @@ def view_of(plan: Plan, audience: str = ALL_READERS) -> ReportView:
         all_rejected=_all_rejected(plan),
         proof=proof_sentence(plan),
         proof_facts=proof_facts(plan),
+        evidence=evidence_rows(plan),
+        unproven=tuple(unproven_lines(plan)),
         facts=facts_view((*plan.inputs.assumptions, *plan.inputs.facts)),
         infeasible=_infeasible(plan.infeasible) if plan.infeasible is not None else None,
         reproduce=_reproduce(plan),
@@ -121,6 +124,7 @@ def _sections(
         "workloads": bool(workloads),
         "rejected": bool(rejected) or unplaceable,
         "proof": True,
+        "evidence": bool(plan.evidence),
         "assumptions": bool(plan.inputs.facts or plan.inputs.assumptions),
         "reproduce": True,
         "glossary": True,

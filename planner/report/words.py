@@ -156,6 +156,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "workloads": "Workloads",
         "rejected": "What was rejected, and why",
         "proof": "What the solver proved",
+        "evidence": "Validation evidence",
         "assumptions": "Assumptions and sources",
         "reproduce": "Reproducing this plan",
         "glossary": "Glossary",
@@ -168,7 +169,7 @@ AUDIENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "management": ("decision", "infeasible", "materials", "fleet", "proof", "glossary"),
         "procurement": ("decision", "infeasible", "materials", "fleet", "assumptions", "reproduce", "glossary"),
         "engineering": (
-            *("decision", "infeasible", "fleet", "workloads", "rejected", "proof"),
+            *("decision", "infeasible", "fleet", "workloads", "rejected", "proof", "evidence"),
             *("assumptions", "reproduce", "glossary"),
         ),
     }

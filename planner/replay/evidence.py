@@ -1,0 +1,75 @@
+"""What is known of each workload of a plan: the nearest records, predicted anew, and what no device has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.accuracy.score import score_records
+from planner.plan.types import EvidenceFigure, NearRecord, Plan, WorkloadEvidence
+from validation.evidence import Evidence, Near, evidence_of
+from validation.record import Record, read_records
+
+if TYPE_CHECKING:
+    from planner.catalog.load import Catalog
+
+Predictions = dict[tuple[str, str], float | None]
+"""By record and rule."""
+
+
+def with_evidence(plan: Plan, catalog: Catalog, records: Iterable[Record] | None = None) -> Plan:
+    """The plan with its evidence; from the shipped records where none are given."""
+    if not plan.workloads:
+        return plan
+    known = shipped_records() if records is None else records
+    found = evidence_of(plan.model_dump(mode="json", by_alias=True), known)
+    near = {n.record.id: n.record for e in found for n in e.near}
+    rows = score_records(list(near.values()), catalog)
+    predictions: Predictions = {(r.record, r.rule): r.predicted for r in rows}
+    return plan.model_copy(update={"evidence": tuple(documented(e, predictions) for e in found)})
+
+
+def shipped_records() -> Iterable[Record]:
+    """The records that come with the replay; empty where an installation has none."""
+    import validation
+
+    folder = Path(validation.__file__).parent / "records"
+    return read_records(folder) if folder.is_dir() else ()
+
+
+def documented(evidence: Evidence, predictions: Predictions) -> WorkloadEvidence:
+    """The evidence of one workload as it stands in a plan."""
+    return WorkloadEvidence(
+        workload=evidence.workload,
+        near=tuple(near_record(n, predictions) for n in evidence.near),
+        unproven=evidence.unproven,
+    )
+
+
+def near_record(near: Near, predictions: Predictions) -> NearRecord:
+    """One record near a workload."""
+    record = near.record
+    return NearRecord(
+        record=record.id,
+        origin=record.origin,
+        source=record.source.name,
+        as_of=record.source.as_of or str(record.environment.get("date", ""))[:10],
+        differs=near.differs,
+        emulated=near.emulated,
+        figures=tuple(figures(near, predictions)),
+    )
+
+
+def figures(near: Near, predictions: Predictions) -> Sequence[EvidenceFigure]:
+    """What was measured, beside what is predicted for it now."""
+    return [
+        EvidenceFigure(
+            rule=q.rule,
+            measured=float(q.measured),
+            unit=q.unit,
+            predicted=predictions.get((near.record.id, q.rule)),
+        )
+        for q in near.figures
+        if q.measured is not None
+    ]
