@@ -33,17 +33,27 @@ class Convention:
     """q, k and v are views of one projection: v keeps the whole of it alive beside the rotated copies of q and k."""
     scatters_adapters: bool
     """Adapter outputs of the fused projection are scattered into it by an index copy, which keeps its source."""
+    rotates_views: bool
+    """Rotary positions make new q and k beside a fused projection, which v, a view of it, keeps alive."""
     repeats_kv: bool
     eager_attention: bool
+    capped_scores: bool
+    """Scores pass a tanh before the softmax (Gemma 2), which keeps its 16-bit result."""
     sdpa: bool
     trains_base: bool
     keeps_inputs: bool
-    """Every linear keeps its input: trained ones for the weight's gradient, bitsandbytes ones in any case."""
+    """Every linear keeps its input: trained ones for the weight's gradient, bitsandbytes of 2023 in any case."""
 
 
 def autocasts(job: TrainJob) -> bool:
     """Forward runs under torch autocast."""
     return job.precision.endswith("-mixed") and job.engine.options.get("autocast") != "none"
+
+
+def listed(job: TrainJob, option: str) -> bool:
+    """The model's family is in a comma-separated option of the engine: a fact of the library's model classes."""
+    families = str(job.engine.options.get(option) or "").split(", ")
+    return job.model.family in families
 
 
 def upcasts_base(job: TrainJob) -> bool:
@@ -59,6 +69,8 @@ def convention(job: TrainJob) -> Convention:
     wide_residual = autocast and job.sharding != "zero3" and wide_base
     upcast = upcasts_base(job)
     fused = job.engine.flag("compile")
+    eager_class = listed(job, "eager_only_families")
+    eager = job.attention == "eager" or (eager_class and job.attention == "sdpa")
     return Convention(
         compute=FULL if full else HALF,
         residual=FULL if full or wide_residual or upcast else HALF,
@@ -67,12 +79,14 @@ def convention(job: TrainJob) -> Convention:
         fused_norm=job.engine.options.get("norm_kernel") == "fused" or fused,
         fused_mlp=job.engine.options.get("mlp_kernel") == "fused" or fused,
         python_gelu=job.engine.flag("python_gelu") and not fused,
-        wide_norm_product=job.engine.flag("wide_norm_product"),
+        wide_norm_product=job.engine.flag("wide_norm_product") or listed(job, "wide_norm_families"),
         whole_qkv=job.engine.flag("fused_qkv"),
         scatters_adapters=job.engine.flag("adapter_scatter"),
-        repeats_kv=(job.engine.flag("kv_repeat") and job.attention != "flash") or job.attention == "eager",
-        eager_attention=job.attention == "eager",
-        sdpa=job.attention == "sdpa",
+        rotates_views=not any(t.role == "position" for t in job.model.outer) and not eager,
+        repeats_kv=(job.engine.flag("kv_repeat") and job.attention != "flash") or eager,
+        eager_attention=eager,
+        capped_scores=eager_class and job.model.logit_softcap,
+        sdpa=job.attention == "sdpa" and not eager,
         trains_base=job.method == "full",
-        keeps_inputs=job.method == "full" or not job.base.fused_dequant,
+        keeps_inputs=job.method == "full" or (not job.base.fused_dequant and job.engine.flag("bnb_keeps_inputs")),
     )

@@ -82,12 +82,13 @@ def attention(block: Block, rules: Convention) -> Saved:
         return outer(0.0)
     c, h = rules.compute, block.hidden_size
     inputs = (3 if rules.casts_each_input else 1) * c * h if rules.keeps_inputs else 0
-    tensors = float(heads_bytes(a, rules))
+    tensors = float(heads_bytes(a, rules, whole_qkv=rules.whole_qkv or (rules.rotates_views and fused_qkv(block))))
     if a.kind == "latent":
         inputs += c * ((a.kv_lora_rank or 0) + (a.q_lora_rank or 0) + (a.rope_dim or 0))
     if a.qk_norm != "none":
         normed = a.head_dim * (a.num_heads + a.num_kv_heads)
-        kept = FULL + (FULL if rules.residual == FULL else HALF) * rules.trains_base
+        wide = rules.residual == FULL or rules.wide_norm_product
+        kept = FULL + (FULL if wide else HALF) * rules.trains_base
         tensors += kept * normed + RSTD_BYTES * (a.num_heads + a.num_kv_heads)
     if math_kernel(a, rules):
         return outer(inputs) + inner(tensors) + per_pair(a.num_heads * FULL)
@@ -102,12 +103,18 @@ def math_kernel(a: Attention, rules: Convention) -> bool:
     return rules.sdpa and rules.compute == FULL and grouped and not rules.repeats_kv
 
 
-def heads_bytes(a: Attention, rules: Convention) -> int:
+def fused_qkv(block: Block) -> bool:
+    """q, k and v are rows of one matrix in the model class."""
+    modules = {t.module for t in block.tensors if t.name in ("q_proj", "k_proj", "v_proj")}
+    return len(modules) == 1 and "" not in modules
+
+
+def heads_bytes(a: Attention, rules: Convention, *, whole_qkv: bool) -> int:
     """q, k, v and the output of the attention core."""
     repeats = rules.repeats_kv or math_kernel(a, rules) or a.kind == "latent"
     heads_kv = a.num_heads if repeats else a.num_kv_heads
     core = a.num_heads * a.head_dim + heads_kv * (a.head_dim + a.value_dim) + a.num_heads * a.value_dim
-    if rules.whole_qkv and a.kind != "latent":
+    if whole_qkv and a.kind != "latent":
         core += a.num_heads * a.head_dim + a.num_kv_heads * a.head_dim
     return rules.compute * core
 
@@ -124,7 +131,7 @@ def score_bytes(block: Block, rules: Convention) -> float:
         return c + (MASK_BYTES + c) * block.attention_dropout
     if block.attention_dropout:
         return (FULL if rules.autocast else c) + MASK_BYTES + c
-    return FULL + (c if c == HALF else 0)
+    return FULL + (c if c == HALF else 0) + c * rules.capped_scores
 
 
 def mlp(block: Block, rules: Convention) -> Saved:

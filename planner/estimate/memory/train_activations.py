@@ -123,9 +123,9 @@ def score_gradients(block: Block, rules: Convention) -> Saved:
     """The saved 16-bit scores are gone; the softmax, its gradient and the scores' own gradient stand together."""
     assert block.attention is not None
     kept = score_bytes(block, rules)
-    softmax = FULL if kept - rules.compute >= FULL or rules.compute == FULL else rules.compute
-    alive = 3 * softmax
-    extra = block.attention.num_heads * (alive - kept)
+    narrow = block.attention_dropout and not rules.autocast
+    softmax = rules.compute if narrow else FULL
+    extra = block.attention.num_heads * (3 * softmax + rules.compute * rules.capped_scores - kept)
     return per_pair(extra)
 
 

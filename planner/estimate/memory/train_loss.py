@@ -42,8 +42,8 @@ def loss_bytes(job: TrainJob, ways: TrainWays) -> Floats:
 
 
 def per_logit(job: TrainJob) -> float:
-    """Bytes a logit of the rows worked on together."""
-    stated = job.engine.number("loss_bytes_per_logit")
+    """Bytes a logit of the rows worked on together; capped logits keep their tanh as well."""
+    stated = job.engine.number("loss_bytes_per_logit") + convention(job).compute * job.model.logit_softcap
     causal = any(b.stack == "decoder" for b in job.model.blocks)
     return stated if causal else min(stated, float(COPIES * convention(job).compute))
 

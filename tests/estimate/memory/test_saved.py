@@ -59,11 +59,12 @@ def test_megatron_with_dropout_is_34_h_without_the_scores() -> None:
     assert saved.outer_per_token + saved.inner_per_token - statistics == 34 * block.hidden_size
 
 
-def test_bitsandbytes_products_keep_their_inputs_though_the_base_is_frozen() -> None:
+def test_early_bitsandbytes_products_keep_their_inputs_though_the_base_is_frozen() -> None:
     """Two normed inputs of the hidden size and the product that down_proj reads, 2 bytes each."""
     lora = LoraJob(rank=8, targets=("q_proj",), bits=16.0)
-    plain = lora_job(LLAMA_8B, lora)
-    expanded = lora_job(LLAMA_8B, lora, base=catalog().precision("nf4"))
+    early = engine(bnb_keeps_inputs=True)
+    plain = lora_job(LLAMA_8B, lora, engine=early)
+    expanded = lora_job(LLAMA_8B, lora, engine=early, base=catalog().precision("nf4"))
     block = plain.model.blocks[0]
     kept = [saved_of(block, convention(job), None) for job in (expanded, plain)]
     more = sum(k.outer_per_token + k.inner_per_token for k in kept[:1]) - (
