@@ -144,5 +144,6 @@ def lora_job(workload: TrainWorkload, model: Model, engine: Engine) -> LoraJob |
         rank=workload.lora.rank,
         targets=tuple(sorted(targets)),
         bits=BITS[workload.lora.adapter_dtype],
+        dora=workload.lora.dora,
         dropout=(engine.optional_number("adapter_dropout") or 0.0) if stated is None else stated,
     )

@@ -69,7 +69,7 @@ def train_memory_steps(
         memory.per_gpu_bytes["workspace"],
         "catalogs/runtime.yaml; FSDP, DeepSpeed and DDP documentation",
     )
-    yield reserve_step(job, memory, phase, phases)
+    yield reserve_step(job, memory, states, phase, phases)
     yield context_step(job, ways, hw, memory)
     yield from totals(memory, hw)
     yield from train_host_steps(job, ways, hw, memory)

@@ -10,32 +10,35 @@ from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.device import SEGMENT_BYTES
 from planner.estimate.memory.train import MOST_MICRO_BATCH, room_for_phases
 from planner.estimate.memory.train_phases import Phase
-from planner.estimate.memory.train_reserve import STABLE_SHARE, left_over_bytes
-from planner.estimate.memory.train_states import states_of
+from planner.estimate.memory.train_reserve import STABLE_SHARE, late_states_bytes, left_over_bytes, logits_share
+from planner.estimate.memory.train_states import States, states_of
 from planner.estimate.types import Hardware, TrainJob, TrainWays
 
-LOGS = "reserved over peak allocated in public logs: 1.02 to 1.10; 20 MiB segments (torch CUDACachingAllocator)"
+LOGS = "reserved over peak allocated in public logs and in replays of the torch CUDACachingAllocator; 20 MiB segments"
 
 
-def reserve_step(job: TrainJob, memory: MemoryDocument, phase: Phase, phases: tuple[Phase, ...]) -> DerivationStep:
+def reserve_step(
+    job: TrainJob, memory: MemoryDocument, states: States, phase: Phase, phases: tuple[Phase, ...]
+) -> DerivationStep:
     """Reserved above allocated."""
     parts = memory.per_gpu_bytes
     moving = scalar(phase.total) - scalar(phase.part("workspace"))
-    stable = f"{STABLE_SHARE:g} x {exact(moving)} + {exact(SEGMENT_BYTES)}"
-    left_over = scalar(left_over_bytes(job, phases))
+    left_over, late = scalar(left_over_bytes(job, phases, states)), scalar(late_states_bytes(job, states))
     room = memory.usable_bytes * (1.0 - job.memory_headroom) - parts["context"] - memory.allocated_peak_bytes
     wanted = STABLE_SHARE * moving + SEGMENT_BYTES
-    formula = "share of what comes and goes at the peak + one part-filled segment"
+    stable = f"{STABLE_SHARE:g} x {exact(moving)} + {exact(SEGMENT_BYTES)}"
     if left_over and wanted + left_over <= room:
-        share = job.engine.number("length_variation")
-        formula += f" + blocks of shorter sequences ({share:g} x logits, above the peak of the phase that binds)"
-        numbers = f"{stable} + {exact(left_over)}"
+        formula = (
+            "share of what comes and goes + one part-filled segment + cached blocks of the loss "
+            f"({logits_share(job):g} x logits, above the binding peak) + holes around optimizer states"
+        )
+        numbers = f"{stable} + {total((('loss', left_over - late), ('states', late)))}"
     elif left_over and room > wanted:
-        formula = "lengths vary: cached blocks fill what is free until the allocator gives them back"
+        formula = "cached blocks fill what is free until the allocator gives them back"
         usable = f"{memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)}"
         numbers = f"{usable} - {parts['context']:,} - {memory.allocated_peak_bytes:,}"
     else:
-        numbers = stable
+        formula, numbers = "share of what comes and goes at the peak + one part-filled segment", stable
     return part("fragmentation", formula, numbers, parts["fragmentation"], LOGS)
 
 

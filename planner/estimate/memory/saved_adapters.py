@@ -28,7 +28,8 @@ def adapter_bytes(block: Block, lora: LoraJob, rules: Convention) -> float:
 
     32-bit adapters on a 16-bit base cast their input module by module: 4m bytes for an input of width m, or 2m where
     autocast casts it back. 16-bit ones keep each distinct input once. Dropout replaces the input by a dropped copy
-    and its mask, module by module; one fused q, k, v projection has one branch input for all three.
+    and its mask, module by module; one fused q, k, v projection has one branch input for all three. DoRA scales the
+    base's and the adapter's output by a trained magnitude and keeps both.
     """
     size = lora.bits / BITS_PER_BYTE
     casts = size > rules.compute
@@ -45,7 +46,8 @@ def adapter_bytes(block: Block, lora: LoraJob, rules: Convention) -> float:
             kept = operand * tensor.in_features * apart
         else:
             kept = operand * tensor.in_features * (first and source not in ALREADY_KEPT and not rules.keeps_inputs)
-        total += tensor.count * (kept + operand * lora.rank + scattered(tensor, source, rules))
+        kept += operand * lora.rank + scattered(tensor, source, rules)
+        total += tensor.count * (kept + (rules.compute + operand) * tensor.out_features * lora.dora)
     return total
 
 

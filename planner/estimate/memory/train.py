@@ -48,7 +48,7 @@ def train_memory(job: TrainJob, ways: TrainWays, hw: Hardware) -> Memory:
     context = training_context_bytes(job, ways, hw)
     moving: Floats = sum((held[part] for part in held), np.zeros(shape))
     room = usable_bytes(hw) * (1.0 - job.memory_headroom) - context
-    fragmentation = reserve_bytes(job, phases, moving=moving, free=room - allocated)
+    fragmentation = reserve_bytes(job, phases, states, moving=moving, free=room - allocated)
     states_alone = states.weights + states.adapters + states.optimizer
     static = states_alone + states.gradients + stays_after_a_step(job, ways, hw)
     return memory_of(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner.estimate.memory.convention import upcasts_base
 from planner.estimate.memory.states import (
+    EIGHT_BIT,
+    FULL_BYTES,
+    STATES,
     StateBytes,
     adapter_params,
     adapter_state_bytes,
@@ -94,12 +97,20 @@ def flat_gradient_bytes(job: TrainJob, ways: TrainWays) -> Floats:
 
 
 def full_state(job: TrainJob) -> StateBytes:
-    """Muon keeps one momentum for hidden matrices and AdamW's two for the rest."""
-    if job.optimizer != "muon":
-        return state_bytes(job)
+    """Muon keeps one momentum for hidden matrices and AdamW's two for the rest; 8-bit optimizers may leave tables wide.
+
+    The Trainer overrides bitsandbytes optimizers to 32-bit states for every embedding module.
+    """
     split = parameter_split(job.model)
-    outside = (split.embedding + split.head + split.outer) / split.total
-    return state_bytes(job, moments=1.0 + outside)
+    if job.optimizer == "muon":
+        outside = (split.embedding + split.head + split.outer) / split.total
+        return state_bytes(job, moments=1.0 + outside)
+    per = state_bytes(job)
+    if job.optimizer in EIGHT_BIT and job.engine.flag("wide_embedding_states"):
+        share = split.embedding / split.total
+        narrow = per.optimizer * (1.0 - share)
+        return replace(per, optimizer=narrow + STATES[job.optimizer] * FULL_BYTES * share)
+    return per
 
 
 def adapter_states(job: TrainJob, ways: TrainWays, n: Floats, node_gpus: Ints) -> States:

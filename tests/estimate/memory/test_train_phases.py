@@ -12,7 +12,6 @@ from planner.estimate.memory.train_buffers import head_cast_bytes, pipeline_buff
 from planner.estimate.memory.train_loss import loss_bytes
 from planner.estimate.memory.train_states import flat_gradient_bytes
 from planner.estimate.types import LoraJob, TrainJob
-from planner.units import MIB
 from tests.estimate.jobs import catalog, engine, hardware, lora_job, train_job, train_ways, whole
 
 LLAMA_7B = "llama-2-7b"
@@ -70,6 +69,13 @@ def test_dropout_replaces_the_cast_input_of_an_adapter_by_a_dropped_one_and_its_
         kept(lora_job(LLAMA_7B, LoraJob(rank=16, targets=every, bits=32.0, dropout=p))) for p in (0.0, 0.05)
     )
     assert dropped - plain == 6 * 4096 + 11_008
+
+
+def test_dora_keeps_the_outputs_of_the_base_and_of_the_adapter() -> None:
+    """Meta tensors of PEFT: 2 bytes of the frozen product and 4 of the adapter's for every output of q and v."""
+    qv = ("q_proj", "v_proj")
+    plain, dora = (kept(lora_job(LLAMA_7B, LoraJob(rank=16, targets=qv, bits=32.0, dora=on))) for on in (False, True))
+    assert dora - plain == 2 * (2 + 4) * 4096
 
 
 def test_autocast_halves_what_32_bit_adapters_keep() -> None:
@@ -150,8 +156,8 @@ def test_varying_lengths_leave_blocks_in_the_cache_but_never_more_than_is_free()
         return float(memory.reserved_peak_bytes[0] - memory.allocated_peak_bytes[0])
 
     logits = 12 * 2048 * 151_936
-    assert reserve(2048) - reserve(2048, length_variation=0) == pytest.approx(2.6 * logits)
-    assert reserve(2048, length_variation=0) < 0.04 * logits + 0.04 * 2048 * 2**19 + 21 * MIB
+    at_equal_lengths = 0.2
+    assert reserve(2048) - reserve(2048, length_variation=0) == pytest.approx((2.6 - at_equal_lengths) * logits)
     job = lora_job("Qwen/Qwen1.5-7B", lora, checkpointing="full", sequence_tokens=16_384)
     assert train_memory(job, train_ways(), hardware()).device_peak_bytes[0] <= 80 * 2**30
 
@@ -164,3 +170,24 @@ def test_bitsandbytes_bases_are_cast_to_32_bit_and_gptq_ones_are_not() -> None:
     )
     assert convention(cast).residual == 4
     assert convention(kept_as_is).residual == 2
+
+
+def test_the_trainer_keeps_32_bit_states_of_embeddings_under_8_bit_adam() -> None:
+    """Two states of 1 + 4 / 256 bytes a value, eight bytes for the 32,000 x 4,096 table of Llama-2-7B."""
+    job = train_job(LLAMA_7B, optimizer="adamw-8bit", precision="bf16-mixed")
+    table, rest = 32_000 * 4096, 6_738_415_616 - 32_000 * 4096
+    states = train_memory(job, train_ways(), hardware()).static_bytes[0] - 8 * 6_738_415_616
+    assert states == pytest.approx(rest * 2 * (1 + 4 / 256) + 8 * table)
+
+
+def test_late_optimizer_states_leave_holes_in_the_segments_of_activations() -> None:
+    """15 % of two 32-bit moments, beside 3 % of what moves, one segment and a fifth of the logits."""
+    early, late = (
+        train_memory(
+            train_job("openai-community/gpt2", precision="fp32", engine=engine(late_states=on, length_variation=0)),
+            train_ways(),
+            hardware(),
+        )
+        for on in (False, True)
+    )
+    assert late.reserved_peak_bytes[0] - early.reserved_peak_bytes[0] == pytest.approx(0.15 * 8 * 124_439_808)
