@@ -8,7 +8,7 @@ arXiv 2205.05198).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.architecture.types import Attention, Block
 from planner.estimate.memory.convention import FULL, HALF, Convention
@@ -47,7 +47,7 @@ class Saved:
 def saved_of(block: Block, rules: Convention, lora: LoraJob | None) -> Saved:
     """Everything one layer of the block keeps."""
     total = norms(block, rules) + attention(block, rules) + mlp(block, rules) + experts(block, rules)
-    total = total + recurrent(block, rules) + dropout(block)
+    total = total + recurrent(block, rules) + dropout(block) + cross_attention(block, rules)
     return total if lora is None else total + inner(adapter_bytes(block, lora, rules))
 
 
@@ -81,7 +81,8 @@ def attention(block: Block, rules: Convention) -> Saved:
     if a is None:
         return outer(0.0)
     c, h = rules.compute, block.hidden_size
-    inputs = (3 if rules.casts_each_input else 1) * c * h if rules.keeps_inputs else 0
+    copies = 3 if rules.casts_each_input and not fused_qkv(block) else 1
+    inputs = copies * c * h * rules.keeps_inputs
     tensors = float(heads_bytes(a, rules, whole_qkv=rules.whole_qkv or (rules.rotates_views and fused_qkv(block))))
     if a.kind == "latent":
         inputs += c * ((a.kv_lora_rank or 0) + (a.q_lora_rank or 0) + (a.rope_dim or 0))
@@ -97,6 +98,13 @@ def attention(block: Block, rules: Convention) -> Saved:
     return outer(inputs) + inner(tensors) + per_pair(a.num_heads * score_bytes(block, rules))
 
 
+def cross_attention(block: Block, rules: Convention) -> Saved:
+    """Of a decoder layer that reads the encoder: like self-attention, over as many encoder tokens as its own."""
+    if block.cross_attention is None:
+        return outer(0.0)
+    return attention(replace(block, attention=block.cross_attention), rules)
+
+
 def math_kernel(a: Attention, rules: Convention) -> bool:
     """SDPA with grouped heads has no fused kernel in 32 bit: the composite one keeps the 32-bit softmax."""
     grouped = a.kind != "latent" and a.num_kv_heads != a.num_heads
@@ -105,7 +113,12 @@ def math_kernel(a: Attention, rules: Convention) -> bool:
 
 def fused_qkv(block: Block) -> bool:
     """q, k and v are rows of one matrix in the model class."""
-    modules = {t.module for t in block.tensors if t.name in ("q_proj", "k_proj", "v_proj")}
+    return shares_module(block, "q_proj", "k_proj", "v_proj")
+
+
+def shares_module(block: Block, *names: str) -> bool:
+    """The tensors are rows of one matrix, which reads one input."""
+    modules = {t.module for t in block.tensors if t.name in names}
     return len(modules) == 1 and "" not in modules
 
 
@@ -140,7 +153,7 @@ def mlp(block: Block, rules: Convention) -> Saved:
     if f is None:
         return outer(0.0)
     c = rules.compute
-    copies = (2 if f.gated else 1) if rules.casts_each_input else 1
+    copies = 2 if rules.casts_each_input and f.gated and not shares_module(block, "gate_proj", "up_proj") else 1
     inputs = copies * c * block.hidden_size if rules.keeps_inputs else 0
     if block.parallel and not rules.casts_each_input and block.num_norms < 2:
         inputs = 0
@@ -183,5 +196,6 @@ def recurrent(block: Block, rules: Convention) -> Saved:
 
 
 def dropout(block: Block) -> Saved:
-    """One-byte masks of the two residual dropouts."""
-    return outer(2 * MASK_BYTES * block.hidden_size * block.dropout)
+    """One-byte masks of the residual dropouts: after attention, after the MLP, after cross-attention."""
+    places = 2 if block.cross_attention is None else 3
+    return outer(places * MASK_BYTES * block.hidden_size * block.dropout)

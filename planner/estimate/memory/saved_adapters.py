@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.architecture.types import Block, Tensor
 from planner.estimate.memory.convention import HALF, Convention
-from planner.estimate.memory.states import adapted
+from planner.estimate.memory.states import branches
 from planner.estimate.types import LoraJob
 from planner.units import BITS_PER_BYTE
 
@@ -35,18 +35,18 @@ def adapter_bytes(block: Block, lora: LoraJob, rules: Convention) -> float:
     casts = size > rules.compute
     operand = HALF if casts and rules.autocast else size
     total, seen = 0.0, set[str]()
-    for tensor in adapted(block, lora):
+    for tensor, leads in branches(block, lora):
         source = INPUT_OF.get(tensor.name, tensor.name)
         first = source not in seen
         seen.add(source)
-        apart = first if rules.whole_qkv else True
+        apart = first if rules.whole_qkv else leads
         if lora.dropout > 0:
             kept = (operand + MASK_BYTES) * tensor.in_features * apart
         elif casts:
             kept = operand * tensor.in_features * apart
         else:
             kept = operand * tensor.in_features * (first and source not in ALREADY_KEPT and not rules.keeps_inputs)
-        kept += operand * lora.rank + scattered(tensor, source, rules)
+        kept += operand * lora.rank * (leads or rules.whole_qkv) + scattered(tensor, source, rules)
         total += tensor.count * (kept + (rules.compute + operand) * tensor.out_features * lora.dora)
     return total
 

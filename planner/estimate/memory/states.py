@@ -122,10 +122,22 @@ def adapter_params(model: Model, lora: LoraJob) -> int:
 
 
 def layer_adapter_params(block: Block, lora: LoraJob) -> int:
+    """Of one layer; tensors that are rows of one module of the model class (`query_key_value`) share one branch."""
     return sum(
-        tensor.count * (lora.rank * (tensor.in_features + tensor.out_features) + lora.dora * tensor.out_features)
-        for tensor in adapted(block, lora)
+        tensor.count
+        * (lora.rank * (tensor.in_features * leads + tensor.out_features) + lora.dora * tensor.out_features)
+        for tensor, leads in branches(block, lora)
     )
+
+
+def branches(block: Block, lora: LoraJob) -> list[tuple[Tensor, bool]]:
+    """Adapted tensors, and whether each is the first of its module: the one that has the branch's input and rank."""
+    seen: set[str] = set()
+    result = []
+    for tensor in adapted(block, lora):
+        result.append((tensor, not tensor.module or tensor.module not in seen))
+        seen.add(tensor.module)
+    return result
 
 
 def adapted(block: Block, lora: LoraJob) -> tuple[Tensor, ...]:

@@ -63,7 +63,9 @@ def selected(saved: Saved, boundary: Saved, job: TrainJob) -> Saved:
 
 
 def text_blocks(job: TrainJob) -> tuple[Block, ...]:
-    return tuple(job.model.stack("decoder", "encoder", "denoiser", "text"))
+    """The blocks that see the workload's sequence: the text stack, or the tower of a model that has none."""
+    text = tuple(job.model.stack("decoder", "encoder", "denoiser", "text"))
+    return text or tuple(job.model.stack("vision", "audio"))
 
 
 def widest(values: list[Floats]) -> Floats:
@@ -85,6 +87,12 @@ def mlp_moment_bytes(job: TrainJob, ways: TrainWays) -> Floats:
     return widest(
         [layer_bytes(saved_of(b, rules, job.lora) + mlp_gradients(b, rules), job, ways) for b in text_blocks(job)]
     )
+
+
+def last_layer_gradient_bytes(job: TrainJob, ways: TrainWays) -> Floats:
+    """Gradients inside the layer that backward enters first, beside everything kept."""
+    rules = convention(job)
+    return widest([layer_bytes(mlp_gradients(b, rules), job, ways) for b in text_blocks(job)])
 
 
 def score_moment_bytes(job: TrainJob, ways: TrainWays) -> Floats:

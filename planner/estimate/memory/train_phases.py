@@ -10,6 +10,7 @@ from planner.estimate.memory.train_activations import (
     activations_of,
     edge_bytes,
     in_flight,
+    last_layer_gradient_bytes,
     mlp_moment_bytes,
     score_moment_bytes,
 )
@@ -138,7 +139,9 @@ def first_backward(job: TrainJob, ways: TrainWays, others: tuple[Item, ...], sav
     """Backward of the last layer: everything is still kept; a checkpointed layer has just been recomputed."""
     if job.checkpointing != "full":
         copies = weight_copies(cast_bytes(job, ways))
-        return Phase(name="backward", items=(*others, *kept("fullest stage", saved), copies))
+        inside = last_layer_gradient_bytes(job, ways)
+        gradients = Item(part="activations", label="gradients inside the last layer", amount=inside, scales=True)
+        return Phase(name="backward", items=(*others, *kept("fullest stage", saved), gradients, copies))
     recomputed = Item(part="activations", label="recomputed layer and its gradients", amount=work, scales=True)
     copies = weight_copies(layer_cast_bytes(job, ways))
     return Phase(name="backward", items=(*others, *kept("fullest stage", saved), recomputed, copies))
