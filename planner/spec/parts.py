@@ -151,8 +151,8 @@ class Lora(SpecModel):
     ] = "all-linear"
     """Modules that get an adapter: `all-linear`, or a list such as `[q_proj, v_proj]`."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout in front of the adapters; above 0 its masks take memory. Left out, the engine's own default (`plan
-    check --show-defaults`): 0.0, but 0.05 in LitGPT's scripts."""
+    """Dropout in front of the adapters; above 0 its masks take memory. Left out, the engine's own default
+    (`adapter_dropout` of its profile): 0.0, but 0.05 in LitGPT's scripts."""
     dora: bool = False
     """Weight-decomposed adapters: one more trained magnitude for every output, and two more tensors kept."""
     adapter_dtype: Annotated[AdapterDtype, BeforeValidator(fold_case)] = "fp32"

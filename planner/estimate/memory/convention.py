@@ -25,6 +25,8 @@ class Convention:
     """Autocast casts the input of every linear on its own: q, k and v keep three copies."""
     fused_norm: bool
     fused_mlp: bool
+    drops_inner: bool
+    """Dropout between the MLP's activation and its output projection (T5)."""
     python_gelu: bool
     """`gelu_new` is written out in Python (Hugging Face), not one kernel."""
     wide_norm_product: bool
@@ -78,6 +80,7 @@ def convention(job: TrainJob) -> Convention:
         casts_each_input=(wide_residual or upcast) and not full,
         fused_norm=job.engine.options.get("norm_kernel") == "fused" or fused,
         fused_mlp=job.engine.options.get("mlp_kernel") == "fused" or fused,
+        drops_inner=listed(job, "inner_dropout_families"),
         python_gelu=job.engine.flag("python_gelu") and not fused,
         wide_norm_product=job.engine.flag("wide_norm_product") or listed(job, "wide_norm_families"),
         whole_qkv=job.engine.flag("fused_qkv"),

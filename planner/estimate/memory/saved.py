@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from planner.architecture.types import Attention, Block
 from planner.estimate.memory.convention import FULL, HALF, Convention
-from planner.estimate.memory.saved_adapters import adapter_bytes
+from planner.estimate.memory.saved_adapters import adapter_bytes, copied_output, fused_qkv, shares_module
 from planner.estimate.types import LoraJob
 
 LSE_BYTES = 4
@@ -83,12 +83,12 @@ def attention(block: Block, rules: Convention) -> Saved:
     c, h = rules.compute, block.hidden_size
     copies = 3 if rules.casts_each_input and not fused_qkv(block) else 1
     inputs = copies * c * h * rules.keeps_inputs
-    tensors = float(heads_bytes(a, rules, whole_qkv=rules.whole_qkv or (rules.rotates_views and fused_qkv(block))))
+    tensors = float(heads_bytes(a, rules, whole_qkv=copied_output(block, rules)))
     if a.kind == "latent":
         inputs += c * ((a.kv_lora_rank or 0) + (a.q_lora_rank or 0) + (a.rope_dim or 0))
     if a.qk_norm != "none":
         normed = a.head_dim * (a.num_heads + a.num_kv_heads)
-        wide = rules.residual == FULL or rules.wide_norm_product
+        wide = c == FULL or rules.wide_norm_product
         kept = FULL + (FULL if wide else HALF) * rules.trains_base
         tensors += kept * normed + RSTD_BYTES * (a.num_heads + a.num_kv_heads)
     if math_kernel(a, rules):
@@ -111,24 +111,14 @@ def math_kernel(a: Attention, rules: Convention) -> bool:
     return rules.sdpa and rules.compute == FULL and grouped and not rules.repeats_kv
 
 
-def fused_qkv(block: Block) -> bool:
-    """q, k and v are rows of one matrix in the model class."""
-    return shares_module(block, "q_proj", "k_proj", "v_proj")
-
-
-def shares_module(block: Block, *names: str) -> bool:
-    """The tensors are rows of one matrix, which reads one input."""
-    modules = {t.module for t in block.tensors if t.name in names}
-    return len(modules) == 1 and "" not in modules
-
-
 def heads_bytes(a: Attention, rules: Convention, *, whole_qkv: bool) -> int:
-    """q, k, v and the output of the attention core."""
+    """q, k, v and the output of the attention core; with views, the rotated copies and the output's as well."""
     repeats = rules.repeats_kv or math_kernel(a, rules) or a.kind == "latent"
     heads_kv = a.num_heads if repeats else a.num_kv_heads
     core = a.num_heads * a.head_dim + heads_kv * (a.head_dim + a.value_dim) + a.num_heads * a.value_dim
     if whole_qkv and a.kind != "latent":
         core += a.num_heads * a.head_dim + a.num_kv_heads * a.head_dim
+        core += a.num_heads * a.value_dim * rules.trains_base
     return rules.compute * core
 
 
@@ -160,7 +150,8 @@ def mlp(block: Block, rules: Convention) -> Saved:
     tensors = (3 if rules.fused_mlp else 4) if f.gated else plain_tensors(f.activation, rules)
     if not rules.keeps_inputs and f.activation != "relu":
         tensors -= 1
-    return outer(inputs) + inner(tensors * c * f.intermediate_size)
+    dropped = (c + MASK_BYTES) * block.dropout * rules.drops_inner
+    return outer(inputs) + inner((tensors * c + dropped) * f.intermediate_size)
 
 
 def plain_tensors(activation: str, rules: Convention) -> int:

@@ -38,6 +38,7 @@ def adapter_bytes(block: Block, lora: LoraJob, rules: Convention) -> float:
     for tensor, leads in branches(block, lora):
         source = INPUT_OF.get(tensor.name, tensor.name)
         first = source not in seen
+        kept_already = source in ALREADY_KEPT and not copied_output(block, rules)
         seen.add(source)
         apart = first if rules.whole_qkv else leads
         if lora.dropout > 0:
@@ -45,7 +46,7 @@ def adapter_bytes(block: Block, lora: LoraJob, rules: Convention) -> float:
         elif casts:
             kept = operand * tensor.in_features * apart
         else:
-            kept = operand * tensor.in_features * (first and source not in ALREADY_KEPT and not rules.keeps_inputs)
+            kept = operand * tensor.in_features * (first and not kept_already and not rules.keeps_inputs)
         kept += operand * lora.rank * (leads or rules.whole_qkv) + scattered(tensor, source, rules)
         total += tensor.count * (kept + (rules.compute + operand) * tensor.out_features * lora.dora)
     return total
@@ -54,3 +55,19 @@ def adapter_bytes(block: Block, lora: LoraJob, rules: Convention) -> float:
 def scattered(tensor: Tensor, source: str, rules: Convention) -> float:
     """The adapter's output that an index copy into the fused projection keeps."""
     return rules.compute * tensor.out_features if rules.scatters_adapters and source == "normed" else 0.0
+
+
+def copied_output(block: Block, rules: Convention) -> bool:
+    """The attention output is copied on its way to the projection, so its adapter keeps the copy."""
+    return rules.whole_qkv or (rules.rotates_views and fused_qkv(block))
+
+
+def fused_qkv(block: Block) -> bool:
+    """q, k and v are rows of one matrix in the model class."""
+    return shares_module(block, "q_proj", "k_proj", "v_proj")
+
+
+def shares_module(block: Block, *names: str) -> bool:
+    """The tensors are rows of one matrix, which reads one input."""
+    modules = {t.module for t in block.tensors if t.name in names}
+    return len(modules) == 1 and "" not in modules

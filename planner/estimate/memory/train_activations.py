@@ -138,14 +138,14 @@ def score_gradients(block: Block, rules: Convention) -> Saved:
 
 
 def edge_bytes(job: TrainJob, ways: TrainWays) -> Floats:
-    """Outside the layers: the final norm's tensors, the head's input and the embedding dropout's mask."""
+    """Outside the layers: the final norm's tensors, the head's input or the output, the embedding dropout's mask."""
     blocks = text_blocks(job)
     if not blocks:
         return np.zeros(1)
     rules, block = convention(job), blocks[-1]
     eager = block.norm == "rmsnorm" and not rules.fused_norm
     norm = (FULL if eager else rules.residual) + (rules.residual if eager and rules.trains_base else 0)
-    head = rules.compute * rules.keeps_inputs
+    head = rules.compute * rules.keeps_inputs if job.model.has_head else rules.compute + rules.residual
     result: Floats = tokens_of(job, ways) * block.hidden_size * (norm + head + block.dropout)
     return result / (ways.tensor_parallel if job.engine.flag("sequence_parallel") else 1)
 
@@ -154,8 +154,18 @@ def activations_of(job: TrainJob, ways: TrainWays) -> tuple[Floats, Floats]:
     """Kept by all layers of the first and of the last pipeline stage, micro-batches in flight included."""
     zero: Floats = np.zeros(1)
     whole = sum((b.num_layers * kept_layer_bytes(b, job, ways) for b in text_blocks(job)), zero)
+    whole = whole + relative_bias_bytes(job, ways)
     stage = whole * stage_share(job.model.num_layers, ways.pipeline_parallel)
     return stage * in_flight(job, ways), stage
+
+
+def relative_bias_bytes(job: TrainJob, ways: TrainWays) -> Floats:
+    """Learned relative positions (T5) become one bias a head and pair in every layer, the same for all sequences."""
+    if job.checkpointing == "full" or not any("relative_attention_bias" in t.name for t in job.model.outer):
+        return np.zeros(1)
+    heads = sum(b.num_layers * b.attention.num_heads for b in text_blocks(job) if b.attention is not None)
+    result: Floats = convention(job).compute * heads * float(job.sequence_tokens) ** 2 / ways.tensor_parallel
+    return result
 
 
 def in_flight(job: TrainJob, ways: TrainWays) -> Floats:

@@ -105,7 +105,7 @@ def phases_of(job: TrainJob, ways: TrainWays, states: States) -> tuple[Phase, ..
             name="loss",
             items=(*buffers, *kept("last stage", last + edge), weight_copies(kept_casts), logits(loss), gradients),
         ),
-        first_backward(job, ways, (*buffers, head), np.maximum(first, last), np.maximum(mlp, scores)),
+        first_backward(job, ways, (*buffers, head), np.maximum(first, last + edge), np.maximum(mlp, scores)),
         last_backward(job, ways, (*buffers, mlp_gradients(job, ways, states, stands)), first, mlp),
         last_backward(job, ways, (*buffers, inner_gradients(job, ways, states, stands)), first, scores),
         Phase(name="backward", items=(*buffers, embedding_gradients(job, ways, states))),

@@ -7,6 +7,7 @@ import pytest
 from planner.estimate.memory import train_memory
 from planner.estimate.memory.convention import convention
 from planner.estimate.memory.saved import saved_of
+from planner.estimate.memory.states import adapter_params
 from planner.estimate.memory.train_activations import in_flight
 from planner.estimate.memory.train_buffers import head_cast_bytes, pipeline_buffer_bytes
 from planner.estimate.memory.train_loss import loss_bytes
@@ -191,3 +192,28 @@ def test_late_optimizer_states_leave_holes_in_the_segments_of_activations() -> N
         for on in (False, True)
     )
     assert late.reserved_peak_bytes[0] - early.reserved_peak_bytes[0] == pytest.approx(0.15 * 8 * 124_439_808)
+
+
+def test_adapters_on_a_fused_projection_share_one_branch() -> None:
+    """`query_key_value` of GPT-NeoX: rank x (h + 3h) parameters, and one cast input instead of three."""
+    qkv = LoraJob(rank=16, targets=("q_proj", "k_proj", "v_proj"), bits=32.0)
+    job = lora_job("EleutherAI/pythia-1.4b", qkv)
+    assert adapter_params(job.model, qkv) == 24 * 16 * (2048 + 3 * 2048)
+    bare = lora_job("EleutherAI/pythia-1.4b", LoraJob(rank=16, targets=("none",), bits=32.0))
+    assert kept(job) - kept(bare) == 4 * 2048 + 4 * 16
+
+
+def test_t5_drops_inside_its_mlp() -> None:
+    """Meta tensors of T5-base in 32 bit: a dropped copy and its mask of every inner value, beside relu's result."""
+    with_, without = (
+        train_job("google-t5/t5-base", precision="fp32", engine=engine(inner_dropout_families=families))
+        for families in ("T5", "")
+    )
+    assert kept(with_) - kept(without) == 5 * 3072
+
+
+def test_a_tower_without_text_trains_on_its_patches() -> None:
+    """ViT-B/16 in 32 bit: norms 2 x 4h + 4h inputs twice, q, k, v and the output 16h, the MLP 2 x 4 x 4h."""
+    job = train_job("google/vit-base-patch16-224", precision="fp32", sequence_tokens=197)
+    memory = train_memory(job, train_ways(64), hardware())
+    assert memory.parts["activations"][0] > 64 * 197 * 12 * (8 + 8 + 16 + 32) * 768
