@@ -9,6 +9,7 @@ import numpy as np
 from planner.estimate.derive.steps import bytes_text, exact, product, scalar, step
 from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.fixed import fixed_bytes
+from planner.estimate.memory.train_activations import offloaded_activation_bytes
 from planner.estimate.memory.train_states import states_of
 from planner.estimate.types import Hardware, InferJob, InferWays, TrainJob, TrainWays
 
@@ -51,7 +52,8 @@ def train_host_steps(job: TrainJob, ways: TrainWays, hw: Hardware, memory: Memor
     kept = states_of(job, ways, gpus)
     optimizer_share, params_share = scalar(ways.optimizer_cpu), scalar(ways.params_cpu)
     terms = []
-    in_host = memory.host_bytes / scalar(gpus)
+    waiting = scalar(offloaded_activation_bytes(job, ways))
+    in_host = memory.host_bytes / scalar(gpus) - waiting
     if params_share and job.method == "full" and optimizer_share < 1.0:
         states = scalar(kept.optimizer) / (1.0 - optimizer_share) * optimizer_share
         terms.append((states, optimizer_share, "optimizer states"))
@@ -59,13 +61,18 @@ def train_host_steps(job: TrainJob, ways: TrainWays, hw: Hardware, memory: Memor
     elif params_share and not optimizer_share:
         terms.append((in_host, params_share, "parameters"))
     else:
-        what = "optimizer states and parameters" if params_share else "optimizer states"
+        what = (
+            "optimizer states, their gradients and parameters"
+            if params_share
+            else "optimizer states and their gradients"
+        )
         terms.append((in_host, optimizer_share, what))
+    shares = [f"{product(held / share, share)} [{what}]" for held, share, what in terms if held and share]
+    offloaded = [f"{exact(waiting)} [layer inputs that wait for backward]"] if waiting else []
     yield step(
         "memory.host_bytes",
         "(bytes on one GPU without offload x share in host memory, of each kind) x GPUs of the node",
-        f"({' + '.join(f'{product(held / share, share)} [{what}]' for held, share, what in terms if held)}) x "
-        f"{exact(gpus)}",
+        f"({' + '.join([*shares, *offloaded])}) x {exact(gpus)}",
         bytes_text(memory.host_bytes),
         OFFLOAD_SOURCE,
     )

@@ -35,12 +35,15 @@ class Saved:
     inner_per_token: float
     scores_per_pair: float
     """Per query-key pair, all heads (eager attention): times tokens x length; divided by tensor parallelism."""
+    routed_per_token: float = 0.0
+    """The part of `inner_per_token` that follows the router: more on the busiest rank of an expert-parallel group."""
 
     def __add__(self, other: Saved) -> Saved:
         return Saved(
             outer_per_token=self.outer_per_token + other.outer_per_token,
             inner_per_token=self.inner_per_token + other.inner_per_token,
             scores_per_pair=self.scores_per_pair + other.scores_per_pair,
+            routed_per_token=self.routed_per_token + other.routed_per_token,
         )
 
 
@@ -175,7 +178,8 @@ def experts(block: Block, rules: Convention) -> Saved:
     hidden = 2 if rules.keeps_inputs else 1
     routed = m.top_k * (hidden * c * m.input_size + tensors * c * m.intermediate_size)
     shared = tensors * c * m.shared_intermediate_size
-    return outer(2 * FULL * m.num_experts + c * h * rules.keeps_inputs) + inner(routed + shared)
+    beside = outer(2 * FULL * m.num_experts + c * h * rules.keeps_inputs)
+    return replace(beside + inner(routed + shared), routed_per_token=routed)
 
 
 def recurrent(block: Block, rules: Convention) -> Saved:

@@ -15,6 +15,7 @@ from planner.estimate.memory.device import (
     context_bytes,
     usable_bytes,
 )
+from planner.estimate.memory.train_activations import offloaded_activation_bytes
 from planner.estimate.memory.train_buffers import pipeline_buffer_bytes, standing_workspace_bytes
 from planner.estimate.memory.train_phases import Phase, phases_of
 from planner.estimate.memory.train_reserve import STABLE_SHARE, reserve_bytes
@@ -56,7 +57,9 @@ def train_memory(job: TrainJob, ways: TrainWays, hw: Hardware) -> Memory:
         context=context,
         fragmentation=fragmentation,
         static=static,
-        host=states.host + np.zeros(shape),
+        host=states.host
+        + offloaded_activation_bytes(job, ways) * np.minimum(ways.gpus, hw.node_gpus)
+        + np.zeros(shape),
         disk=np.zeros(shape),
         tokens=np.zeros(shape),
         most=largest_micro_batch(job, ways, hw, phases, states),

@@ -23,13 +23,16 @@ from planner.estimate.types import Floats, TrainJob, TrainWays
 
 
 def layer_bytes(saved: Saved, job: TrainJob, ways: TrainWays) -> Floats:
-    """Saved bytes of one layer for one micro-batch."""
+    """Saved bytes of one layer for one micro-batch, on the rank whose experts get most tokens."""
     tokens = tokens_of(job, ways)
     tp = ways.tensor_parallel
+    imbalance = job.engine.optional_number("expert_imbalance") or 1.0
+    busiest = np.where(ways.expert_parallel > 1, imbalance - 1.0, 0.0) * saved.routed_per_token
     outer_split = tp if job.engine.flag("sequence_parallel") else np.ones(1)
     pairs = tokens * job.sequence_tokens
     result: Floats = (
-        tokens * (saved.outer_per_token / outer_split + saved.inner_per_token / tp) + pairs * saved.scores_per_pair / tp
+        tokens * (saved.outer_per_token / outer_split + (saved.inner_per_token + busiest) / tp)
+        + pairs * saved.scores_per_pair / tp
     )
     return result
 
@@ -49,6 +52,16 @@ def kept_layer_bytes(block: Block, job: TrainJob, ways: TrainWays) -> Floats:
     if job.checkpointing == "selective":
         return layer_bytes(selected(saved, boundary_of(block, rules), job), job, ways)
     return layer_bytes(saved, job, ways)
+
+
+def offloaded_activation_bytes(job: TrainJob, ways: TrainWays) -> Floats:
+    """Layer inputs of one GPU that wait in pinned host memory for backward."""
+    if not (job.engine.flag("activation_offloading") and job.checkpointing == "full"):
+        return np.zeros(1)
+    rules = convention(job)
+    kept = [b.num_layers * layer_bytes(boundary_of(b, rules), job, ways) for b in text_blocks(job)]
+    whole: Floats = sum(kept, np.zeros(1))
+    return whole * stage_share(job.model.num_layers, ways.pipeline_parallel)
 
 
 def selected(saved: Saved, boundary: Saved, job: TrainJob) -> Saved:

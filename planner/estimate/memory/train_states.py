@@ -41,9 +41,15 @@ def micro_batches(job: TrainJob, ways: TrainWays) -> Floats:
 
 
 def shards(job: TrainJob, ways: TrainWays) -> Floats:
-    """Ranks that sharding deals states over: data and context parallel, never tensor or pipeline."""
-    result: Floats = (ways.data_parallel * ways.context_parallel).astype(np.float64)
-    return result if job.sharding != "none" else np.ones(1)
+    """Ranks that sharding deals states over: data and context parallel, never tensor or pipeline.
+
+    Hybrid sharding deals them over groups of `hybrid_shard_gpus` (a node) and copies them from group to group.
+    """
+    if job.sharding == "none":
+        return np.ones(1)
+    ranks: Floats = (ways.data_parallel * ways.context_parallel).astype(np.float64)
+    hybrid = job.engine.optional_number("hybrid_shard_gpus")
+    return ranks if hybrid is None else np.minimum(ranks, hybrid)
 
 
 def on_fullest_stage(split: Split, ways: TrainWays, num_layers: int) -> Floats:
@@ -62,6 +68,7 @@ def states_of(job: TrainJob, ways: TrainWays, node_gpus: Ints) -> States:
     weight_shards = n if job.sharding == "zero3" else np.ones(1)
     gradient_shards = n if job.sharding in ("zero2", "zero3") else np.ones(1)
     optimizer = params * per.optimizer / n
+    pinned = job.engine.optional_number("pinned_gradient_bytes") or 0.0
     weights = params * per.weight / weight_shards
     return States(
         weights=weights * (1 - ways.params_cpu),
@@ -69,7 +76,7 @@ def states_of(job: TrainJob, ways: TrainWays, node_gpus: Ints) -> States:
         optimizer=optimizer * (1 - ways.optimizer_cpu),
         adapters=np.zeros(1),
         step_temporary=step_temporary(job, per, params / n) * (1 - ways.optimizer_cpu),
-        host=(optimizer * ways.optimizer_cpu + weights * ways.params_cpu) * node_gpus,
+        host=((optimizer + params / n * pinned) * ways.optimizer_cpu + weights * ways.params_cpu) * node_gpus,
     )
 
 

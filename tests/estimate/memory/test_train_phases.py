@@ -8,12 +8,12 @@ from planner.estimate.memory import train_memory
 from planner.estimate.memory.convention import convention
 from planner.estimate.memory.saved import saved_of
 from planner.estimate.memory.states import adapter_params
-from planner.estimate.memory.train_activations import in_flight
+from planner.estimate.memory.train_activations import in_flight, layer_bytes
 from planner.estimate.memory.train_buffers import head_cast_bytes, pipeline_buffer_bytes
 from planner.estimate.memory.train_loss import loss_bytes
 from planner.estimate.memory.train_states import flat_gradient_bytes
 from planner.estimate.types import LoraJob, TrainJob
-from tests.estimate.jobs import catalog, engine, hardware, lora_job, train_job, train_ways, whole
+from tests.estimate.jobs import catalog, engine, hardware, lora_job, one, train_job, train_ways, whole
 
 LLAMA_7B = "llama-2-7b"
 QV = LoraJob(rank=8, targets=("q_proj", "v_proj"), bits=16.0, dropout=0.05)
@@ -217,3 +217,33 @@ def test_a_tower_without_text_trains_on_its_patches() -> None:
     job = train_job("google/vit-base-patch16-224", precision="fp32", sequence_tokens=197)
     memory = train_memory(job, train_ways(64), hardware())
     assert memory.parts["activations"][0] > 64 * 197 * 12 * (8 + 8 + 16 + 32) * 768
+
+
+def test_hybrid_sharding_deals_states_over_a_node_only() -> None:
+    """Sixteen ranks in groups of eight: each GPU holds an eighth of 16 bytes a parameter."""
+    job = train_job(LLAMA_7B, precision="bf16-mixed", sharding="zero3", engine=engine(hybrid_shard_gpus=8))
+    memory = train_memory(job, train_ways(data_parallel=whole(16)), hardware())
+    assert memory.static_bytes[0] == pytest.approx(16 * 6_738_415_616 / 8)
+
+
+def test_the_busiest_expert_rank_keeps_a_fifth_more_of_what_is_routed() -> None:
+    job = train_job("mistralai/Mixtral-8x7B-v0.1", engine=engine("megatron"), precision="bf16-mixed")
+    block = job.model.blocks[0]
+    saved = saved_of(block, convention(job), None)
+    even, spread = (layer_bytes(saved, job, train_ways(expert_parallel=whole(ep)))[0] for ep in (1, 8))
+    routed = 2 * (2 * 2 * 4096 + 3 * 2 * 14_336)  # top 2: input and output, gate, up and their product in 16 bit
+    assert saved.routed_per_token == routed
+    assert spread - even == pytest.approx(0.2 * 2048 * routed)
+
+
+def test_offloaded_activations_wait_in_the_host_memory_of_the_node() -> None:
+    """32 layer inputs of 2,048 x 4,096 values in 16 bit."""
+    job = train_job(LLAMA_7B, checkpointing="full", engine=engine(activation_offloading=True))
+    assert train_memory(job, train_ways(), hardware()).host_bytes[0] == 32 * 2048 * 4096 * 2
+
+
+def test_deepspeed_pins_32_bit_gradients_beside_offloaded_states() -> None:
+    """Masters and two moments, 12 bytes, and 4 of gradients a parameter (ZeRO-Offload)."""
+    job = train_job(LLAMA_7B, precision="bf16-mixed", sharding="zero2", engine=engine("deepspeed"))
+    memory = train_memory(job, train_ways(optimizer_cpu=one(1.0)), hardware())
+    assert memory.host_bytes[0] == pytest.approx(16 * 6_738_415_616)
