@@ -11,13 +11,11 @@ import argparse
 import json
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from validation.record import Record
 from validation.simulate import grid
 from validation.simulate.case import CaseError
 
@@ -30,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_of = datetime.now(UTC).date().isoformat()
     try:
         if args.grid:
-            _grid(args.grid, args.output, args.only, as_of)
+            _grid(args, as_of)
             return 0
         cases = [case for name in args.cases for case in _cases(name)]
         records = [grid.simulate(_planned(c, args.compute_capability), command=_command(), as_of=as_of) for c in cases]
@@ -50,17 +48,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grid", type=Path, metavar="SUITE", help="run a suite of cases instead")
     parser.add_argument("-o", "--output", type=Path, default=Path("simulated"), help="folder of the suite's records")
     parser.add_argument("--only", default="", help="those of the suite whose name holds this text")
+    parser.add_argument("--missing", action="store_true", help="those of the suite that have no record yet")
     parser.add_argument("--compute-capability", type=int, default=8, help="first digit, for the libraries' workspaces")
     return parser
 
 
-def _grid(suite: Path, folder: Path, only: str, as_of: str) -> None:
-    records: dict[str, list[Record]] = defaultdict(list)
-    for case in grid.planned(grid.load_suite(suite), only=only):
+def _grid(args: argparse.Namespace, as_of: str) -> None:
+    for case in grid.planned(grid.load_suite(args.grid), only=args.only):
+        if args.missing and grid.has_record(args.output, case):
+            continue
         began = time.perf_counter()
-        record = grid.simulate(case, command=_command(), as_of=as_of)
-        records[case.kind].append(record)
-        grid.write(folder, case.kind, records[case.kind])
+        grid.write(args.output, case.kind, [grid.simulate(case, command=_command(), as_of=as_of)])
         print(f"{case.name}: {time.perf_counter() - began:.1f} s", file=sys.stderr)
 
 

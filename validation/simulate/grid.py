@@ -79,6 +79,12 @@ def simulate(case: Planned, *, command: str, as_of: str) -> Record:
     return record_of(done, case.workload, name=case.name, command=command, as_of=as_of)
 
 
+def has_record(folder: Path, case: Planned) -> bool:
+    """Whether the folder holds a record of the case."""
+    path = folder / f"{case.kind}.jsonl"
+    return path.exists() and any(record.id == case.name for record in read_records(path))
+
+
 def write(folder: Path, kind: str, records: list[Record]) -> Path:
     """Put records into the file of their kind: those of the same id are replaced, others kept, in order of id."""
     path = folder / f"{kind}.jsonl"
