@@ -16,8 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from validation.models import ModelError
 from validation.simulate import grid
 from validation.simulate.case import CaseError
+from validation.simulate.kernels import CUBLAS_WORKSPACE
+from validation.simulate.tracker import DataDependentError
 
 BAD_INPUT = 2
 
@@ -31,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _grid(args, as_of)
             return 0
         cases = [case for name in args.cases for case in _cases(name)]
-        records = [grid.simulate(_planned(c, args.compute_capability), command=_command(), as_of=as_of) for c in cases]
-    except (CaseError, OSError) as err:
+        records = [grid.simulate(_planned(case, args), command=_command(), as_of=as_of) for case in cases]
+    except (CaseError, ModelError, DataDependentError, OSError) as err:
         print(f"simulate: {err}", file=sys.stderr)
         return BAD_INPUT
     print(json.dumps([record.as_dict() for record in records], indent=1))
@@ -49,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, default=Path("simulated"), help="folder of the suite's records")
     parser.add_argument("--only", default="", help="those of the suite whose name holds this text")
     parser.add_argument("--missing", action="store_true", help="those of the suite that have no record yet")
-    parser.add_argument("--compute-capability", type=int, default=8, help="first digit, for the libraries' workspaces")
+    parser.add_argument("--compute-capability", type=int, default=8, help="first digit; decides the cuBLAS workspace")
+    parser.add_argument("--workspace-bytes", type=int, help="what libraries hold for themselves, if known better")
     return parser
 
 
@@ -78,14 +82,15 @@ def _cases(name: str) -> list[Mapping[str, Any]]:
     return cases
 
 
-def _planned(workload: Mapping[str, Any], compute_capability: int) -> grid.Planned:
+def _planned(workload: Mapping[str, Any], args: argparse.Namespace) -> grid.Planned:
     keys = workload["model"]
+    known = CUBLAS_WORKSPACE.get(args.compute_capability, 0)
     return grid.Planned(
         name=str(workload.get("name", f"{keys.get('model_type')}-{workload['mode']}")),
         kind=str(keys.get("model_type")),
         workload=workload,
         keys=keys,
-        compute_capability=int(workload.get("compute_capability", compute_capability)),
+        workspace_bytes=known if args.workspace_bytes is None else args.workspace_bytes,
     )
 
 

@@ -93,7 +93,7 @@ def _infer(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
     precision = _known("precision", _choice(workload, pin, "precision", "bf16"), ("fp32", "tf32", "fp16", "bf16"))
     layout = _known("kv_layout", options.get("kv_layout", "dynamic"), ("dynamic", "static"))
     tokens, output = _lengths(workload.get("sequence"))
-    batch = _choice(workload, pin, "batch", 1)
+    batch = pin.get("batch") or workload.get("batch", "auto")
     if not isinstance(batch, int):
         raise CaseError(f"batch {batch} is not simulated; a whole number is")
     _known("kv_precision", _choice(workload, pin, "kv_precision", "auto"), ("auto", precision, "bf16"))
@@ -128,6 +128,10 @@ def _train(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
     half = HALF.get(precision.partition("-")[0], "bfloat16")
     shards = _shards(pin, _choice(workload, pin, "sharding", "none"))
     micro, passes = _micro_batch(workload, pin)
+    optimizer = _known("optimizer", workload.get("optimizer", "adamw"), OPTIMIZERS)
+    step = _known("optimizer_step", options.get("optimizer_step", "foreach"), STEPS)
+    if step == "fused" and optimizer != "adamw":
+        raise CaseError(f"a fused step of {optimizer} is not simulated; that of adamw is")
     return Case(
         keys=keys,
         mode="train",
@@ -142,8 +146,8 @@ def _train(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
         static_cache=False,
         micro_batches=passes // shards,
         adapters=adapters,
-        optimizer=_known("optimizer", workload.get("optimizer", "adamw"), OPTIMIZERS),
-        step=_known("optimizer_step", options.get("optimizer_step", "foreach"), STEPS),
+        optimizer=optimizer,
+        step=step,
         checkpointing=_known("checkpointing", _choice(workload, pin, "checkpointing", "none"), ("none", "full"))
         == "full",
         reentrant=bool(options.get("checkpoint_reentrant", False)),

@@ -22,6 +22,8 @@ from validation.record import Record, read_records, write_records
 from validation.simulate.case import CaseError, case_of
 
 ENGINE = "transformers"
+CONSTANT = "length_variation"
+"""An option that all cases share and that stands in no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,8 @@ class Planned:
     """The model's type: the file its record goes to."""
     workload: Mapping[str, Any]
     keys: Mapping[str, Any]
-    compute_capability: int
+    workspace_bytes: int
+    """What libraries hold for themselves."""
 
 
 def load_suite(path: Path) -> Mapping[str, Any]:
@@ -48,6 +51,9 @@ def load_suite(path: Path) -> Mapping[str, Any]:
 
 def planned(suite: Mapping[str, Any], *, only: str = "") -> Iterator[Planned]:
     """The suite's cases; with `only`, those whose name holds the text. Raises CaseError for an unknown model."""
+    from validation.simulate.kernels import CUBLAS_WORKSPACE
+
+    workspace = CUBLAS_WORKSPACE[suite["compute_capability"]]
     seen: set[str] = set()
     for group in suite["groups"]:
         vary = group.get("vary") or {}
@@ -66,7 +72,7 @@ def planned(suite: Mapping[str, Any], *, only: str = "") -> Iterator[Planned]:
                     kind=suite["models"][model]["model_type"],
                     workload={"name": name, **workload},
                     keys=suite["models"][model],
-                    compute_capability=suite["compute_capability"],
+                    workspace_bytes=workspace,
                 )
 
 
@@ -75,7 +81,7 @@ def simulate(case: Planned, *, command: str, as_of: str) -> Record:
     from validation.simulate.report import record_of
     from validation.simulate.run import run
 
-    done = run(case_of(case.workload, case.keys), compute_capability=case.compute_capability)
+    done = run(case_of(case.workload, case.keys), workspace_bytes=case.workspace_bytes)
     return record_of(done, case.workload, name=case.name, command=command, as_of=as_of)
 
 
@@ -112,8 +118,9 @@ def _name(model: str, workload: Mapping[str, Any]) -> str:
     """
     words = [workload["mode"]]
     skipped = {"name", "model", "mode", "engine", "pin"}
-    for key in sorted(workload.keys() - skipped):
-        words.append(_word(key, workload[key]))
+    options = {k: v for k, v in (workload.get("engine_options") or {}).items() if k != CONSTANT}
+    workload = {**workload, "engine_options": options}
+    words += [_word(key, workload[key]) for key in sorted(workload.keys() - skipped) if workload[key] != {}]
     return f"{model.rpartition('/')[2].lower()}/{'-'.join(words)}"
 
 

@@ -1,7 +1,8 @@
 """Every workload of a plan, simulated beside what the plan predicts: `plan validate --level simulate`.
 
 Each runs in a process of its own, for the simulation changes torch and transformers while it lasts. A workload that
-cannot be simulated gives a record that says why.
+cannot be simulated gives a record that says why. What libraries hold for themselves (the cuBLAS workspace) is taken
+from the plan: no model code shows it.
 """
 
 from __future__ import annotations
@@ -15,74 +16,63 @@ from pathlib import Path
 from typing import Any
 
 from validation import record as records
+from validation.planfile import trials_of_plan
 from validation.record import Outcome, Quantity, Record, Source
 from validation.simulate.case import CaseError, case_of
+from validation.trial import Expected, Trial
 
 TIMEOUT_S = 600.0
-ARCHITECTURE_DIGIT: Mapping[str, int] = {"hopper": 9}
-"""First digit of the compute capability where it decides a library's workspace; 8 elsewhere."""
-PREDICTED: Mapping[str, str] = {
-    "allocated": "allocated_peak_bytes",
-    "reserved": "reserved_peak_bytes",
-    "static": "static_bytes",
-}
-"""Keys of an estimate's memory by rule; parts stand in its `per_gpu_bytes` under their own names."""
+NO_ACTIVATION_OFFLOAD = ("none", "auto", None)
 
 
 def simulate_plan(plan: Mapping[str, Any], *, only: str | None = None) -> list[Record]:
     """Records of the plan's workloads, or of the one called `only`: simulated beside predicted.
 
-    Raises CaseError where the plan has no such workload.
+    Raises TrialError where the plan has no such workload.
     """
-    workloads = [w for w in plan["workloads"] if only in (None, w["name"])]
-    if not workloads:
-        raise CaseError(f"the plan has no workload {only!r}")
-    return [_simulated(plan, workload) for workload in workloads]
+    parts = {w["name"]: w["memory"]["per_gpu_bytes"] for w in plan["workloads"]}
+    trials = trials_of_plan(plan, only=only)
+    names = [name for name in parts if only in (None, name)]
+    return [_simulated(trial, parts[name]) for name, trial in zip(names, trials, strict=True)]
 
 
-def _simulated(plan: Mapping[str, Any], workload: Mapping[str, Any]) -> Record:
-    pinned = pinned_workload(plan, workload)
-    keys = (plan["inputs"].get("models") or {}).get(workload["name"])
+def _simulated(trial: Trial, parts: Mapping[str, int]) -> Record:
+    workload = workload_of(trial)
     try:
-        if keys is None:
-            raise CaseError(f"the plan holds no config.json of {workload['model']}")
-        case_of(pinned, keys)
-        found = run_apart({**pinned, "model": keys})
+        if not trial.model:
+            raise CaseError("the plan holds no config.json of this model: no family of the planner writes it")
+        case_of(workload, trial.model)
+        found = run_apart({**workload, "model": trial.model}, workspace_bytes=int(parts.get("workspace", 0)))
     except CaseError as err:
         return Record(
-            id=workload["name"],
+            id=trial.id,
             origin="simulated",
             source=Source(name="simulated"),
-            environment={"gpu": workload["gpu"]},
-            workload=pinned,
+            environment={"gpu": trial.gpu, "gpus": trial.gpus},
+            workload=workload,
             outcome=Outcome(state="unsupported", detail=str(err)),
         )
-    quantities = tuple(beside(q, workload) for q in found.quantities)
-    return replace(found, workload=pinned, quantities=quantities, outcome=Outcome(state="ok"))
+    expected = dict(trial.expected)
+    expected |= {rule: Expected(predicted=nbytes) for rule, nbytes in parts.items() if rule not in expected}
+    quantities = tuple(beside(q, expected.get(q.rule)) for q in found.quantities)
+    return replace(found, id=trial.id, workload=workload, quantities=quantities, outcome=Outcome(state="ok"))
 
 
-def pinned_workload(plan: Mapping[str, Any], workload: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec's workload with everything the plan decided pinned."""
-    asked = next(w for w in plan["inputs"]["spec"]["workloads"] if w["name"] == workload["name"])
-    config = workload["config"]
-    options = (plan["inputs"].get("engine_options") or {}).get(workload["name"]) or asked.get("engine_options") or {}
-    widths = ("tensor_parallel", "pipeline_parallel", "data_parallel", "context_parallel", "expert_parallel")
-    decided = ("precision", "kv_precision", "attention", "checkpointing", "sharding", "micro_batch")
-    kept = ("name", "model", "mode", "method", "lora", "optimizer")
-    found = {key: asked[key] for key in kept if asked.get(key) is not None}
-    pin = {"gpu": workload["gpu"]} | {key: config[key] for key in (*widths, *decided) if config.get(key) is not None}
-    used = {key: share for key, share in (config.get("offload") or {}).items() if share}
-    found |= {"engine": workload.get("engine", asked.get("engine")), "engine_options": options}
-    found["pin"] = pin | ({"offload": used} if used else {})
-    if asked["mode"] == "train":
-        return found | {"sequence": asked["sequence"], "batch": asked["batch"]}
-    lengths = {"input": config["input_tokens"], "output": config["output_tokens"]}
-    return found | {"sequence": lengths, "batch": config["batch"]}
+def workload_of(trial: Trial) -> dict[str, Any]:
+    """The trial's workload with the lengths it was planned for and all of its engine's options."""
+    workload = {**trial.workload, "engine": trial.engine, "engine_options": dict(trial.options)}
+    workload.pop("traffic", None)
+    if workload.get("offload") in NO_ACTIVATION_OFFLOAD or not (workload.get("pin") or {}).get("offload"):
+        workload.pop("offload", None)
+    if trial.mode == "infer":
+        lengths = {"input": trial.config["input_tokens"], "output": trial.config["output_tokens"]}
+        workload |= {"sequence": lengths, "batch": trial.config["batch"]}
+    return workload
 
 
-def run_apart(workload: Mapping[str, Any]) -> Record:
+def run_apart(workload: Mapping[str, Any], *, workspace_bytes: int) -> Record:
     """The record of one case from a process of its own. Raises CaseError with what went wrong there."""
-    command = [sys.executable, "-m", "validation.simulate", "-"]
+    command = [sys.executable, "-m", "validation.simulate", "-", "--workspace-bytes", str(workspace_bytes)]
     try:
         done = subprocess.run(
             command,
@@ -102,12 +92,9 @@ def run_apart(workload: Mapping[str, Any]) -> Record:
     return records.record_of(found)
 
 
-def beside(quantity: Quantity, workload: Mapping[str, Any]) -> Quantity:
-    """The figure with the plan's prediction, its interval and the verdict."""
-    memory = workload["memory"]
-    key = PREDICTED.get(quantity.rule)
-    predicted = memory.get(key) if key else memory["per_gpu_bytes"].get(quantity.rule)
-    ends = (workload.get("intervals") or {}).get(key or "")
-    interval = (float(ends[0]), float(ends[1])) if ends else None
-    verdict = records.judged(quantity.measured, interval) if interval else None
-    return replace(quantity, predicted=predicted, interval=interval, verdict=verdict)
+def beside(quantity: Quantity, expected: Expected | None) -> Quantity:
+    """The figure with what was predicted, the interval around it and the verdict."""
+    if expected is None:
+        return quantity
+    verdict = records.judged(quantity.measured, expected.interval)
+    return replace(quantity, predicted=expected.predicted, interval=expected.interval, verdict=verdict)

@@ -16,7 +16,7 @@ from validation import models
 from validation.simulate import loops
 from validation.simulate.backend import like_cuda
 from validation.simulate.case import WEIGHTS, Adapters, Case
-from validation.simulate.kernels import CUBLAS_WORKSPACE, kernel_bytes
+from validation.simulate.kernels import kernel_bytes
 from validation.simulate.peaks import Memory, memory_of
 from validation.simulate.tracker import Step, Tracker, resizes_followed
 
@@ -39,7 +39,7 @@ class Run:
     wall_s: float
 
 
-def run(case: Case, *, compute_capability: int = 8, layers: int | None = None) -> Run:
+def run(case: Case, *, workspace_bytes: int = 0, layers: int | None = None) -> Run:
     """Simulate the case; with `layers`, the model cut to so many.
 
     Raises ModelError where the model cannot be built, DataDependentError where its shapes depend on values.
@@ -48,7 +48,7 @@ def run(case: Case, *, compute_capability: int = 8, layers: int | None = None) -
     with quiet():
         model = model_of(case, DEVICE, layers=layers)
         tracker = Tracker(DEVICE, kernels=kernel_bytes)
-        kernels = steps_of(model, case, tracker, compute_capability)
+        kernels = steps_of(model, case, tracker, workspace_bytes)
     memory = memory_of(tracker.steps, vocab_size=getattr(model.config, "vocab_size", None), sequences=case.sequences)
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return Run(
@@ -62,13 +62,12 @@ def run(case: Case, *, compute_capability: int = 8, layers: int | None = None) -
     )
 
 
-def steps_of(model: Any, case: Case, tracker: Tracker, compute_capability: int) -> Counter[str]:
+def steps_of(model: Any, case: Case, tracker: Tracker, workspace_bytes: int = 0) -> Counter[str]:
     """Fill the tracker with the case's run; the attention kernels used."""
     gc.collect()
     register_model(model, tracker)
-    workspace = CUBLAS_WORKSPACE.get(compute_capability, 0)
-    if workspace:
-        tracker.reserve(workspace, "workspace")
+    if workspace_bytes:
+        tracker.reserve(workspace_bytes, "workspace")
     watch = loops.Watch(begin=tracker.begin, holds=tracker.register)
     with like_cuda() as used, tracker, resizes_followed(tracker):
         if case.mode == "train":
@@ -137,5 +136,5 @@ def log_of(case: Case, *, layers: int | None = None) -> list[Step]:
     with quiet():
         model = model_of(case, DEVICE, layers=layers)
         tracker = Tracker(DEVICE, kernels=kernel_bytes)
-        steps_of(model, case, tracker, 8)
+        steps_of(model, case, tracker)
     return tracker.steps
