@@ -50,6 +50,8 @@ def _torch_patches(used: Counter[str], active: list[torch.dtype]) -> Iterator[tu
     yield functional, "scaled_dot_product_attention", attention.scaled_dot_product_attention(used, computing)
     yield functional, "dropout", dropout
     yield torch, "autocast", _autocast(active)
+    real_enabled = torch.is_autocast_enabled
+    yield torch, "is_autocast_enabled", lambda *device: bool(active) if not device else real_enabled(*device)
     yield (
         import_module("torch.optim.optimizer"),
         "_get_fused_kernels_supported_devices",

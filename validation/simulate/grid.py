@@ -121,6 +121,8 @@ def _name(model: str, workload: Mapping[str, Any]) -> str:
     options = {k: v for k, v in (workload.get("engine_options") or {}).items() if k != CONSTANT}
     workload = {**workload, "engine_options": options}
     words += [_word(key, workload[key]) for key in sorted(workload.keys() - skipped) if workload[key] != {}]
+    ranks = (workload.get("pin") or {}).get("data_parallel", 1)
+    words += [f"ranks{ranks}"] if ranks > 1 else []
     return f"{model.rpartition('/')[2].lower()}/{'-'.join(words)}"
 
 

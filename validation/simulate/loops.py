@@ -91,8 +91,8 @@ def optimizers_of(case: Case, parameters: list[torch.nn.Parameter]) -> list[torc
 
 
 def autocast(case: Case, device: str) -> contextlib.AbstractContextManager[Any]:
-    """The region a forward pass runs in."""
-    if case.autocast is None:
+    """The region a forward pass runs in; sharded parameters are gathered in 16 bit instead."""
+    if case.autocast is None or case.shards > 1:
         return contextlib.nullcontext()
     region: contextlib.AbstractContextManager[Any] = torch.autocast(device, dtype=getattr(torch, case.autocast))
     return region

@@ -6,14 +6,14 @@ import contextlib
 import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from validation import models
-from validation.simulate import loops
+from validation.simulate import fsdp, loops, quantised
 from validation.simulate.backend import like_cuda
 from validation.simulate.case import WEIGHTS, Adapters, Case
 from validation.simulate.kernels import kernel_bytes
@@ -48,7 +48,8 @@ def run(case: Case, *, workspace_bytes: int = 0, layers: int | None = None) -> R
     with quiet():
         model = model_of(case, DEVICE, layers=layers)
         tracker = Tracker(DEVICE, kernels=kernel_bytes)
-        kernels = steps_of(model, case, tracker, workspace_bytes)
+        with sharded(model, case, tracker):
+            kernels = steps_of(model, case, tracker, workspace_bytes)
     memory = memory_of(tracker.steps, vocab_size=getattr(model.config, "vocab_size", None), sequences=case.sequences)
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return Run(
@@ -68,7 +69,7 @@ def steps_of(model: Any, case: Case, tracker: Tracker, workspace_bytes: int = 0)
     register_model(model, tracker)
     if workspace_bytes:
         tracker.reserve(workspace_bytes, "workspace")
-    watch = loops.Watch(begin=tracker.begin, holds=tracker.register)
+    watch = loops.Watch(begin=tracker.begin, holds=lambda tensor, what: tracker.register(fsdp.local(tensor), what))
     with like_cuda() as used, tracker, resizes_followed(tracker):
         if case.mode == "train":
             loops.train(model, case, device=DEVICE, steps=STEPS, watch=watch)
@@ -77,10 +78,21 @@ def steps_of(model: Any, case: Case, tracker: Tracker, workspace_bytes: int = 0)
     return used
 
 
+@contextlib.contextmanager
+def sharded(model: Any, case: Case, tracker: Tracker) -> Iterator[None]:
+    """The model dealt out over the case's ranks, if there are several."""
+    if case.shards == 1:
+        yield
+        return
+    with fsdp.ranks(tracker, case.shards) as mesh:
+        fsdp.shard_model(model, mesh, compute=getattr(torch, case.autocast) if case.autocast else None)
+        yield
+
+
 def register_model(model: Any, tracker: Tracker) -> None:
     """The weights as they lie there before anything runs, adapters apart."""
     for name, p in model.named_parameters():
-        tracker.register(p, "adapters" if "lora_" in name else "weights")
+        tracker.register(fsdp.local(p), "adapters" if "lora_" in name else "weights")
     for b in model.buffers():
         tracker.register(b, "buffers")
 
@@ -105,6 +117,9 @@ def adapted(model: Any, adapters: Adapters, device: str) -> Any:
     config = LoraConfig(
         r=adapters.rank, lora_alpha=2 * adapters.rank, lora_dropout=adapters.dropout, target_modules=targets
     )
+    if adapters.quantised_base:
+        quantised.quantise(model, model.dtype)
+        config._register_custom_module(quantised.adapter_layers())
     with torch.device(device):
         found = make(model, config, autocast_adapter_dtype=adapters.dtype == "fp32")
     dtype = getattr(torch, WEIGHTS[adapters.dtype])
@@ -115,7 +130,7 @@ def adapted(model: Any, adapters: Adapters, device: str) -> Any:
 
 
 @contextlib.contextmanager
-def quiet() -> Any:
+def quiet() -> Iterator[None]:
     """Without the libraries' remarks on odd configs and random weights."""
     import warnings
 
