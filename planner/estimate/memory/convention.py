@@ -17,6 +17,8 @@ class Convention:
 
     compute: int
     """Bytes of a matrix-product operand."""
+    inner: int
+    """Bytes of the MLP's inner values: 4-bit products give back the type they were given."""
     residual: int
     """Bytes of the residual stream."""
     autocast: bool
@@ -73,11 +75,13 @@ def convention(job: TrainJob) -> Convention:
     fused = job.engine.flag("compile")
     eager_class = listed(job, "eager_only_families")
     eager = job.attention == "eager" or (eager_class and job.attention == "sdpa")
+    wide = full or (upcast and not autocast)
     return Convention(
-        compute=FULL if full else HALF,
+        compute=FULL if wide else HALF,
+        inner=FULL if full or upcast else HALF,
         residual=FULL if full or wide_residual or upcast else HALF,
         autocast=autocast,
-        casts_each_input=(wide_residual or upcast) and not full,
+        casts_each_input=(wide_residual or upcast) and not wide,
         fused_norm=job.engine.options.get("norm_kernel") == "fused" or fused,
         fused_mlp=job.engine.options.get("mlp_kernel") == "fused" or fused,
         drops_inner=listed(job, "inner_dropout_families"),

@@ -154,7 +154,7 @@ def mlp(block: Block, rules: Convention) -> Saved:
     if not rules.keeps_inputs and f.activation != "relu":
         tensors -= 1
     dropped = (c + MASK_BYTES) * block.dropout * rules.drops_inner
-    return outer(inputs) + inner((tensors * c + dropped) * f.intermediate_size)
+    return outer(inputs) + inner((tensors * rules.inner + dropped) * f.intermediate_size)
 
 
 def plain_tensors(activation: str, rules: Convention) -> int:

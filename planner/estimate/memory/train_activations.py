@@ -127,7 +127,7 @@ def mlp_gradients(block: Block, rules: Convention) -> Saved:
     tensors = (2 if gated else 1) + (0 if rules.keeps_inputs else 1)
     return Saved(
         outer_per_token=rules.residual * block.hidden_size,
-        inner_per_token=tensors * rules.compute * width,
+        inner_per_token=tensors * rules.inner * width,
         scores_per_pair=0.0,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from planner.catalog.runtime import runtime_facts
@@ -14,15 +16,17 @@ from planner.estimate.memory.weights import largest_matrix_params, parameter_spl
 from planner.estimate.types import Floats, Hardware, TrainJob, TrainWays
 
 FULL_BYTES = 4
-PREFETCHED_UNITS = 2
-"""FSDP keeps the current and the prefetched unit unsharded."""
+PREFETCHED_UNITS = 1
+"""FSDP gathers the next unit while the current one is at work."""
+Moment = Literal["forward", "loss", "backward"]
 
 
-def sharding_buffers(job: TrainJob, ways: TrainWays, gradients: Floats) -> Floats:
+def sharding_buffers(job: TrainJob, ways: TrainWays, gradients: Floats, *, moment: Moment) -> Floats:
     """What data parallelism holds beside the shards.
 
-    DDP: one more copy of the gradients in buckets unless they are views. FSDP and ZeRO-3: the current and the
-    prefetched unit, the root unit, and a reduce-scatter input. DeepSpeed: its configured buckets.
+    DDP: one more copy of the gradients in buckets unless they are views. FSDP and ZeRO-3: the root unit; the current
+    unit and, but at the loss, the prefetched one; in backward the reduce-scatter input. DeepSpeed: its configured
+    buckets.
     """
     data = ways.data_parallel * ways.context_parallel
     parallel = data > 1
@@ -41,9 +45,10 @@ def sharding_buffers(job: TrainJob, ways: TrainWays, gradients: Floats) -> Float
     unit = unit / max(1, job.model.num_layers) * unit_size
     root = (split.embedding + split.head) / ways.tensor_parallel * unit_size
     reduce_input = unit * (2 if job.engine.options.get("gradient_dtype") == "fp32" else 1)
-    reduce_input = reduce_input if job.method == "full" or flat_gradients(job) else unit * 0.0
+    reduces = moment == "backward" and (job.method == "full" or flat_gradients(job))
+    units = (1 if moment == "loss" else 1 + PREFETCHED_UNITS) * unit + reduce_input * reduces
     offloaded = ways.params_cpu > 0
-    return np.where(parallel | offloaded, PREFETCHED_UNITS * unit + root + reduce_input + fixed, 0.0)
+    return np.where(parallel | offloaded, units + root + fixed, 0.0)
 
 
 def caches_casts(job: TrainJob) -> bool:

@@ -15,6 +15,7 @@ from planner.estimate.memory.train_activations import (
     score_moment_bytes,
 )
 from planner.estimate.memory.train_buffers import (
+    Moment,
     cast_bytes,
     dequant_bytes,
     head_cast_bytes,
@@ -26,6 +27,8 @@ from planner.estimate.memory.train_loss import forward_loss_bytes, loss_bytes
 from planner.estimate.memory.train_states import States, full_state, micro_batches, shards
 from planner.estimate.memory.weights import largest_matrix_params, parameter_split
 from planner.estimate.types import Floats, TrainJob, TrainWays
+
+MOMENTS: tuple[Moment, ...] = ("forward", "loss", "backward")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +81,7 @@ def phases_of(job: TrainJob, ways: TrainWays, states: States) -> tuple[Phase, ..
     last stage (logits); the first and the last layer of backward; the embedding's gradient; the optimizer step.
     """
     stands = gradients_in_forward(job, ways, states)
-    buffers = (
-        Item(part="workspace", label="sharding or gradient buckets", amount=bucket_bytes(job, ways, states)),
-        Item(part="workspace", label="expanded matrix", amount=dequant_bytes(job, ways)),
-    )
+    before, at_loss, buffers = (buffers_of(job, ways, states, moment) for moment in MOMENTS)
     first, last = activations_of(job, ways)
     edge = edge_bytes(job, ways)
     mlp, scores = mlp_moment_bytes(job, ways), score_moment_bytes(job, ways)
@@ -90,11 +90,11 @@ def phases_of(job: TrainJob, ways: TrainWays, states: States) -> tuple[Phase, ..
     gradients = held_gradients("gradients that stand in forward", stands)
     head = held_gradients("gradients so far", np.maximum(stands, head_gradient_bytes(job, ways, states)))
     return (
-        Phase(name="forward", items=(*buffers, *kept("first stage", first), weight_copies(casts), gradients)),
+        Phase(name="forward", items=(*before, *kept("first stage", first), weight_copies(casts), gradients)),
         Phase(
             name="forward",
             items=(
-                *buffers,
+                *at_loss,
                 *kept("last stage", last + edge),
                 weight_copies(casts),
                 logits(forward_loss_bytes(job, loss)),
@@ -103,7 +103,7 @@ def phases_of(job: TrainJob, ways: TrainWays, states: States) -> tuple[Phase, ..
         ),
         Phase(
             name="loss",
-            items=(*buffers, *kept("last stage", last + edge), weight_copies(kept_casts), logits(loss), gradients),
+            items=(*at_loss, *kept("last stage", last + edge), weight_copies(kept_casts), logits(loss), gradients),
         ),
         first_backward(job, ways, (*buffers, head), np.maximum(first, last + edge), np.maximum(mlp, scores)),
         last_backward(job, ways, (*buffers, mlp_gradients(job, ways, states, stands)), first, mlp),
@@ -168,9 +168,13 @@ def gradients_in_forward(job: TrainJob, ways: TrainWays, states: States) -> Floa
     return result
 
 
-def bucket_bytes(job: TrainJob, ways: TrainWays, states: States) -> Floats:
-    """Sharding buffers; buckets of data-parallel gradients are as large as the gradients."""
-    return sharding_buffers(job, ways, states.gradients)
+def buffers_of(job: TrainJob, ways: TrainWays, states: States, moment: Moment) -> tuple[Item, ...]:
+    """Sharding buffers (DDP: buckets as large as the gradients) and expanded weights."""
+    buckets = sharding_buffers(job, ways, states.gradients, moment=moment)
+    return (
+        Item(part="workspace", label="sharding or gradient buckets", amount=buckets),
+        Item(part="workspace", label="expanded matrix", amount=dequant_bytes(job, ways)),
+    )
 
 
 def edge_gradient_bytes(job: TrainJob, ways: TrainWays, params: float) -> Floats:

@@ -9,7 +9,7 @@ from planner.estimate.memory.convention import convention
 from planner.estimate.memory.saved import saved_of
 from planner.estimate.memory.states import adapter_params
 from planner.estimate.memory.train_activations import in_flight, layer_bytes
-from planner.estimate.memory.train_buffers import head_cast_bytes, pipeline_buffer_bytes
+from planner.estimate.memory.train_buffers import head_cast_bytes, pipeline_buffer_bytes, sharding_buffers
 from planner.estimate.memory.train_loss import loss_bytes
 from planner.estimate.memory.train_states import flat_gradient_bytes
 from planner.estimate.types import LoraJob, TrainJob
@@ -247,3 +247,25 @@ def test_deepspeed_pins_32_bit_gradients_beside_offloaded_states() -> None:
     job = train_job(LLAMA_7B, precision="bf16-mixed", sharding="zero2", engine=engine("deepspeed"))
     memory = train_memory(job, train_ways(optimizer_cpu=one(1.0)), hardware())
     assert memory.host_bytes[0] == pytest.approx(16 * 6_738_415_616)
+
+
+def test_a_bitsandbytes_base_gives_its_mlp_32_bit_values_under_autocast() -> None:
+    """Meta tensors of QLoRA on Llama-3.2-1B: gate, its activation and up of 8,192 values in 32 bit."""
+    lora = LoraJob(rank=16, targets=("q_proj",), bits=32.0)
+    narrow, wide = (
+        train_job(
+            "meta-llama/Llama-3.2-1B", method="qlora", precision="bf16-mixed", lora=lora, base=catalog().precision(p)
+        )
+        for p in ("int4-gptq", "nf4")
+    )
+    assert kept(wide) - kept(narrow) == 3 * 2 * 8192
+
+
+def test_fsdp_holds_the_root_and_one_unit_at_the_loss_and_prefetches_and_reduces_in_backward() -> None:
+    """Torch's FSDP2 on meta tensors, Llama-3.2-1B in 16 bit: 0.60 GiB unsharded at the loss (table and one layer)."""
+    job = train_job("meta-llama/Llama-3.2-1B", sharding="zero3")
+    ways = train_ways(data_parallel=whole(8))
+    loss, backward = (float(sharding_buffers(job, ways, one(0), moment=m)[0]) for m in ("loss", "backward"))
+    layer, table = 2 * 60_821_504, 2 * 128_256 * 2048
+    assert loss == pytest.approx(table + layer)
+    assert backward == pytest.approx(table + 3 * layer)
