@@ -65,10 +65,11 @@ class Cuda(Cpu):
 
     kind = "cuda"
 
-    def __init__(self, *, index: int = 0) -> None:
+    def __init__(self, *, index: int = 0, count: int = 1) -> None:
         import torch
 
         super().__init__()
+        self._gpus = range(index, index + count)  # asking of others would put a context on them
         self._cuda = torch.cuda
         self._own = index
         self._ballast: torch.Tensor | None = None
@@ -95,7 +96,7 @@ class Cuda(Cpu):
                 self._ballast_bytes = int(self._cuda.memory_allocated(self._own))
             self._cap(total)
             said = {"usable_bytes": emulate_bytes, "ballast_bytes": self._ballast_bytes}
-        for gpu in range(self._cuda.device_count()):
+        for gpu in self._gpus:
             self._cuda.reset_peak_memory_stats(gpu)
         return said
 
@@ -107,13 +108,13 @@ class Cuda(Cpu):
 
     def synchronise(self) -> None:
         """Wait until every queued kernel is done."""
-        for gpu in range(self._cuda.device_count()):
+        for gpu in self._gpus:
             self._cuda.synchronize(gpu)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Peaks of a named part of the trial; the highest of all parts is the trial's."""
-        for gpu in range(self._cuda.device_count()):
+        for gpu in self._gpus:
             self._cuda.reset_peak_memory_stats(gpu)
         try:
             yield
@@ -139,7 +140,7 @@ class Cuda(Cpu):
     def _read(self) -> dict[str, int]:
         """Peaks since the last reset on the fullest GPU, and what the driver says is taken there now."""
         found: list[dict[str, int]] = []
-        for gpu in range(self._cuda.device_count()):
+        for gpu in self._gpus:
             own = gpu == self._own
             ballast = self._ballast_bytes if own else 0
             free, total = self._cuda.mem_get_info(gpu)
@@ -159,8 +160,8 @@ class Cuda(Cpu):
 
     def held(self) -> int | None:
         """Bytes allocated now on the fullest GPU."""
-        gpus = range(self._cuda.device_count())
-        return max(int(self._cuda.memory_allocated(g)) - (self._ballast_bytes if g == self._own else 0) for g in gpus)
+        own = self._own
+        return max(int(self._cuda.memory_allocated(g)) - (self._ballast_bytes if g == own else 0) for g in self._gpus)
 
     def facts(self) -> dict[str, Any]:
         """What the device calls itself."""
@@ -176,16 +177,20 @@ class Cuda(Cpu):
         }
 
 
-def device_of(kind: str, *, index: int = 0) -> Cpu:
-    """The device of that kind. Raises ValueError for a kind not known, RuntimeError where torch sees no GPU."""
+def device_of(kind: str, *, index: int = 0, count: int = 1) -> Cpu:
+    """The device of that kind: `count` GPUs from `index` on.
+
+    Raises ValueError for a kind not known, RuntimeError where torch sees too few GPUs.
+    """
     if kind == "cpu":
         return Cpu()
     if kind == "cuda":
         import torch
 
-        if not torch.cuda.is_available():
-            raise RuntimeError("torch sees no GPU")
-        return Cuda(index=index)
+        seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if seen < index + count:
+            raise RuntimeError(f"torch sees {seen} GPUs; {index + count} are needed")
+        return Cuda(index=index, count=count)
     raise ValueError(f"no device of kind {kind!r}")
 
 

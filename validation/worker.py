@@ -48,7 +48,8 @@ def run(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
         raise UnsupportedError("the plan holds no keys to build this model from: its family is not written as a config")
     if trial.tiny:
         torch.set_num_threads(1)  # nothing this small gains from threads, and waiting ones cost the machine's others
-    device = device_of(kind, index=int(os.environ.get("LOCAL_RANK", "0")))
+    stages = trial.number("pipeline_parallel") if trial.mode == "infer" else 1
+    device = device_of(kind, index=int(os.environ.get("LOCAL_RANK", "0")), count=stages)
     emulated = device.prepare(emulate_bytes=trial.emulate_bytes)
     replay = infer.replay if trial.mode == "infer" else train.replay
     try:

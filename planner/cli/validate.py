@@ -234,18 +234,16 @@ def simulated(plan: Path | None, *, only: str | None, out: Path | None) -> Seque
 
 def evidence_near(plan: Path | None, found: Sequence[Record]) -> Sequence[Evidence]:
     """What is known of the plan's workloads from these records and those that are shipped; nothing for a suite."""
-    import validation
-    from validation.evidence import evidence_of
+    from planner.catalog.load import Catalog
+    from planner.replay.evidence import predicted_evidence, shipped_records
     from validation.planfile import SCHEMA, read_json
-    from validation.record import read_records
 
     if plan is None:
         return ()
     raw = read_json(plan / PLAN_FILE if plan.is_dir() else plan)
     if raw.get("schema") != SCHEMA:
         return ()
-    shipped = read_records(Path(validation.__file__).parent / "records")
-    return evidence_of(raw, [*found, *shipped])
+    return predicted_evidence(raw, [*found, *shipped_records()], Catalog.load())
 
 
 def finish(

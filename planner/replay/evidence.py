@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planner.accuracy.score import score_records
 from planner.plan.types import EvidenceFigure, NearRecord, Plan, WorkloadEvidence
@@ -14,20 +15,29 @@ from validation.record import Record, read_records
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
 
-Predictions = dict[tuple[str, str], float | None]
-"""By record and rule."""
-
 
 def with_evidence(plan: Plan, catalog: Catalog, records: Iterable[Record] | None = None) -> Plan:
     """The plan with its evidence; from the shipped records where none are given."""
     if not plan.workloads:
         return plan
     known = shipped_records() if records is None else records
-    found = evidence_of(plan.model_dump(mode="json", by_alias=True), known)
+    found = predicted_evidence(plan.model_dump(mode="json", by_alias=True), known, catalog)
+    return plan.model_copy(update={"evidence": tuple(documented(e) for e in found)})
+
+
+def predicted_evidence(raw: Mapping[str, Any], records: Iterable[Record], catalog: Catalog) -> tuple[Evidence, ...]:
+    """The evidence for each workload of a plan, its figures beside what is predicted for them now."""
+    found = evidence_of(raw, records)
     near = {n.record.id: n.record for e in found for n in e.near}
     rows = score_records(list(near.values()), catalog)
-    predictions: Predictions = {(r.record, r.rule): r.predicted for r in rows}
-    return plan.model_copy(update={"evidence": tuple(documented(e, predictions) for e in found)})
+    predictions = {(r.record, r.rule): r.predicted for r in rows}
+    return tuple(replace(e, near=tuple(with_predictions(n, predictions) for n in e.near)) for e in found)
+
+
+def with_predictions(near: Near, predictions: Mapping[tuple[str, str], float | None]) -> Near:
+    """The record's figures with the predictions, by record and rule."""
+    known = tuple(replace(q, predicted=predictions.get((near.record.id, q.rule))) for q in near.figures)
+    return replace(near, figures=known)
 
 
 def shipped_records() -> Iterable[Record]:
@@ -38,16 +48,16 @@ def shipped_records() -> Iterable[Record]:
     return read_records(folder) if folder.is_dir() else ()
 
 
-def documented(evidence: Evidence, predictions: Predictions) -> WorkloadEvidence:
+def documented(evidence: Evidence) -> WorkloadEvidence:
     """The evidence of one workload as it stands in a plan."""
     return WorkloadEvidence(
         workload=evidence.workload,
-        near=tuple(near_record(n, predictions) for n in evidence.near),
+        near=tuple(near_record(n) for n in evidence.near),
         unproven=evidence.unproven,
     )
 
 
-def near_record(near: Near, predictions: Predictions) -> NearRecord:
+def near_record(near: Near) -> NearRecord:
     """One record near a workload."""
     record = near.record
     return NearRecord(
@@ -57,19 +67,9 @@ def near_record(near: Near, predictions: Predictions) -> NearRecord:
         as_of=record.source.as_of or str(record.environment.get("date", ""))[:10],
         differs=near.differs,
         emulated=near.emulated,
-        figures=tuple(figures(near, predictions)),
+        figures=tuple(
+            EvidenceFigure(rule=q.rule, measured=float(q.measured), unit=q.unit, predicted=q.predicted)
+            for q in near.figures
+            if q.measured is not None
+        ),
     )
-
-
-def figures(near: Near, predictions: Predictions) -> Sequence[EvidenceFigure]:
-    """What was measured, beside what is predicted for it now."""
-    return [
-        EvidenceFigure(
-            rule=q.rule,
-            measured=float(q.measured),
-            unit=q.unit,
-            predicted=predictions.get((near.record.id, q.rule)),
-        )
-        for q in near.figures
-        if q.measured is not None
-    ]

@@ -19,6 +19,7 @@ HEADER = ("trial", "figure", "measured", "predicted", "error", "verdict")
 ERROR_HEADER = ("figure", "n", "median", "median of sizes", "worst")
 PAGE = "validation.html.j2"
 MOST_ROWS = 40
+MOST_NEAR_ROWS = 12
 CLASSES = {"inside": "inside", "outside": "outside", "unproven": "unproven"}
 
 
@@ -68,7 +69,7 @@ def page_view(records: Sequence[Record], evidence: Sequence[Evidence] = ()) -> P
         more=f"{len(rows) - MOST_ROWS} more in SUMMARY.md." if len(rows) > MOST_ROWS else "",
         mismatches=broken,
         unproven=tuple(f"{e.workload}: {' and '.join(e.unproven)}" for e in evidence if e.unproven),
-        near=tuple(near_rows(evidence)),
+        near=tuple(near_rows(evidence))[:MOST_NEAR_ROWS],
     )
 
 
