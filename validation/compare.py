@@ -13,6 +13,7 @@ from typing import Any
 from validation.record import UNIT_OF_RULE, Outcome, Quantity, Record, Source, judged
 from validation.supervise import Finished
 from validation.trial import Trial
+from validation.units import shown
 
 SPEED_RULES = frozenset({"output_rate", "token_rate", "request_rate", "ttft", "tpot", "step", "mfu", "power"})
 MEMORY_STATES = ("ok", "oom")
@@ -169,9 +170,10 @@ def words(name: str) -> set[str]:
 def failures(record: Record) -> list[str]:
     """Why a record makes the run fail: figures outside their interval, and trials that broke."""
     found = [
-        f"{q.rule}: measured {q.measured:g}, predicted {q.predicted:g}, interval {q.interval[0]:g} to {q.interval[1]:g}"
+        f"{q.rule}: measured {shown(q.measured, q.unit)}, predicted {shown(q.predicted, q.unit)}, "
+        f"interval {shown(q.interval[0], q.unit)} to {shown(q.interval[1], q.unit)}"
         for q in record.quantities
-        if q.verdict == "outside" and q.measured is not None and q.predicted is not None and q.interval is not None
+        if q.verdict == "outside" and q.interval is not None
     ]
     state = record.outcome.state if record.outcome else "ok"
     if state in ("crashed", "timeout", "garbage", "error"):

@@ -122,7 +122,7 @@ def trial_of_workload(
 
 def training_extras(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Adapters as the workload describes them."""
-    return {"lora": spec["lora"]} if spec.get("lora") else {}
+    return {"lora": dict(_filled(spec["lora"]))} if spec.get("lora") else {}
 
 
 def expected_of(workload: Mapping[str, Any]) -> dict[str, Expected]:
@@ -168,7 +168,8 @@ def pinned(workload: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, An
 
 
 def _filled(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Keys that say something."""
+    """Keys that say something, in inner mappings too."""
     for key, value in spec.items():
-        if value not in (None, [], {}):
-            yield key, value
+        kept = dict(_filled(value)) if isinstance(value, Mapping) else value
+        if kept not in (None, [], {}):
+            yield key, kept

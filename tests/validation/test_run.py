@@ -58,7 +58,7 @@ def test_figures_are_judged_by_their_intervals(trial: Trial, tmp_path: Path, mon
     assert verdicts["allocated"] == "inside"
     assert verdicts["output_rate"] == "outside"
     assert verdicts["ttft"] == "unproven"  # no interval was published for it
-    assert failures(record) == ["output_rate: measured 149, predicted 200, interval 150 to 250"]
+    assert failures(record) == ["output_rate: measured 149.0/s, predicted 200.0/s, interval 150.0/s to 250.0/s"]
     assert record == next(read_records(tmp_path / "nvidia-l4" / "test-plan-chat.json"))
 
 

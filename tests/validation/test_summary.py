@@ -101,7 +101,7 @@ def test_errors_are_relative_to_what_was_measured() -> None:
 def test_what_contradicts_is_listed_until_it_is_explained() -> None:
     text = markdown([record("open|one", 150, "outside"), record("known", 150, "outside", explained="a stray process")])
     assert "Not explained yet" in text
-    assert "- open\\|one: allocated: measured 100, predicted 150" in text
+    assert "- open\\|one: allocated: measured 0.00 MiB, predicted 0.00 MiB" in text
     assert "- known" not in text
 
 
