@@ -22,8 +22,9 @@ from planner.solve.solution import Solution
 from planner.solve.variables import FleetVars, Sum
 
 ROUNDS = ((1, 0.15), (2, 1.0))
-"""Tries at once (each from its own random seed, one a core) and the deterministic effort (about seconds) of each.
-How long CP-SAT takes hangs on luck: two short tries beat a long one."""
+"""Tries at once (each in its own way, one a core) and the deterministic effort (about seconds) of each. How long
+CP-SAT takes hangs on luck: two short tries beat a long one."""
+MANY_CUTS = 20_000
 LONG_ROUNDS = (*ROUNDS, (2, 2.0))
 """Before several objectives asked for at once are asked for one after another."""
 
@@ -35,6 +36,8 @@ class Effort:
     seed: int = 0
     deterministic_limit: float | None = None
     """Work allowed per question, in the solver's own deterministic units (about seconds)."""
+    with_all_rows: bool = False
+    """Whether the linear relaxation gets every row and many cuts from the start: slower steps, fewer of them."""
     deadline_s: float | None = None
     """Wall clock (`time.monotonic`) after which no further work starts."""
 
@@ -46,13 +49,15 @@ class Effort:
         """Whether the deadline has passed."""
         return self.deadline_s is not None and time.monotonic() >= self.deadline_s
 
-    def solver(self, m: CpModel) -> CpSolver:
-        """A solver set up this way. Presolve may throw a hint away unless it is told to keep all that is feasible."""
+    def solver(self) -> CpSolver:
+        """A solver set up this way."""
         s = CpSolver()
         s.parameters.num_workers = 1
         s.parameters.linearization_level = 2
         s.parameters.random_seed = self.seed
-        s.parameters.keep_all_feasible_solutions_in_presolve = m.proto.has_solution_hint()
+        if self.with_all_rows:
+            s.parameters.add_lp_constraints_lazily = False
+            s.parameters.max_num_cuts = MANY_CUTS
         if self.deterministic_limit is not None:
             s.parameters.max_deterministic_time = self.deterministic_limit
         seconds_left = self.seconds_left()
@@ -118,29 +123,29 @@ def ask(m: CpModel, effort: Effort, *, shares: Collection[int] = ()) -> Answer:
         hint(m, best)
     if effort.has_ended():
         return _given(best)
-    return _given(_better(m, best, _ask_exactly(m, effort.solver(m))))
+    return _given(_better(m, best, _ask_exactly(m, effort.solver())))
 
 
 def ask_in_rounds(m: CpModel, effort: Effort, rounds: Sequence[tuple[int, float]]) -> Answer | None:
-    """CP-SAT's answer after a few tries of growing effort, the best one so far as the start of the next.
+    """CP-SAT's answer after a few tries of growing effort, each from scratch: started from a good answer it spends
+    its effort on bettering that instead of on the proof.
 
     Which answer is given hangs on the order of the tries, not on which ends first. None where there is none yet.
     """
     if effort.deterministic_limit is not None:
-        return _ask_exactly(m, effort.solver(m))
+        return _ask_exactly(m, effort.solver())
     best: Answer | None = None
-    seed = effort.seed
     for tries, limit in rounds:
         if effort.has_ended():
             break
-        efforts = [replace(effort, seed=seed + n, deterministic_limit=limit) for n in range(tries)]
-        seed += tries
-        for answer in _side_by_side(m, [e.solver(m) for e in efforts]):
+        efforts = [
+            replace(effort, seed=effort.seed + n, deterministic_limit=limit, with_all_rows=n % 2 == 1)
+            for n in range(tries)
+        ]
+        for answer in _side_by_side(m, [e.solver() for e in efforts]):
             best = _better(m, best, answer)
-        if best is not None:
-            if best.is_proven:
-                break
-            hint(m, best)
+        if best is not None and best.is_proven:
+            break
     return best
 
 
@@ -169,7 +174,7 @@ def _ask_for_shares(m: CpModel, effort: Effort, shares: Collection[int]) -> Answ
         return Answer(is_feasible=False, is_proven=True, values=(), bound=0.0)
     if found.values and holds(m, found.values, continuous=shares):
         return _proven_by(m, found)
-    stepped = _given(_ask_exactly(m, effort.solver(m)))
+    stepped = _given(_ask_exactly(m, effort.solver()))
     if not stepped.is_feasible:
         raise NoPlanInTimeError("no plan was found with demand split in steps, but finer splits may exist")
     bound = found.bound if found.bound is not None else 0.0
