@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _grid(args, as_of)
             return 0
         cases = [case for name in args.cases for case in _cases(name)]
-        records = [grid.simulate(_planned(case, args), command=_command(), as_of=as_of) for case in cases]
+        planned = [_planned(case, args) for case in cases]
+        records = [grid.simulate(p, command=_command(), as_of=as_of, full=args.full) for p in planned]
     except (CaseError, ModelError, DataDependentError, OSError) as err:
         print(f"simulate: {err}", file=sys.stderr)
         return BAD_INPUT
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "cases", nargs="*", metavar="CASE", help="file with one workload or a list of them; - for stdin"
     )
+    parser.add_argument("--full", action="store_true", help="run every layer; else a deep model is run at two depths")
     parser.add_argument("--grid", type=Path, metavar="SUITE", help="run a suite of cases instead")
     parser.add_argument("-o", "--output", type=Path, default=Path("simulated"), help="folder of the suite's records")
     parser.add_argument("--only", default="", help="those of the suite whose name holds this text")

@@ -76,12 +76,15 @@ def planned(suite: Mapping[str, Any], *, only: str = "") -> Iterator[Planned]:
                 )
 
 
-def simulate(case: Planned, *, command: str, as_of: str) -> Record:
-    """The record of one case. Raises CaseError, ModelError or DataDependentError."""
+def simulate(case: Planned, *, command: str, as_of: str, full: bool = True) -> Record:
+    """The record of one case; unless `full`, of a deep model from shallow ones.
+
+    Raises CaseError, ModelError or DataDependentError.
+    """
     from validation.simulate.report import record_of
     from validation.simulate.run import run
 
-    done = run(case_of(case.workload, case.keys), workspace_bytes=case.workspace_bytes)
+    done = run(case_of(case.workload, case.keys), workspace_bytes=case.workspace_bytes, full=full)
     return record_of(done, case.workload, name=case.name, command=command, as_of=as_of)
 
 

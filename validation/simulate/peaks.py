@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from validation.simulate.allocator import CachingAllocator
-from validation.simulate.tracker import Born, Mark, Step, Storage
+from validation.simulate.tracker import Died, Mark, Step, Storage
 
 STATIC = ("weights", "adapters", "buffers", "gradients", "optimizer")
 """What stays between steps."""
@@ -16,22 +16,46 @@ LOGITS_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """The peak within one phase, or one part of the model in it."""
+
+    phase: str
+    name: str
+    allocated: int
+    op: str
+    """The operation whose result set the peak."""
+    parts: Mapping[str, int]
+    """What was live, by what it holds; with `rounding` they add up to `allocated`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """Peaks of one GPU, in bytes."""
 
-    allocated: int
-    reserved: int
+    reserved: int | None
+    """None where it cannot be told: how segments fragment is no straight line in the layers."""
     requested: int
     static: int
     """Weights, gradients and optimizer state after a step; the weights alone where nothing is trained."""
-    phase: str
-    """Of the peak."""
-    op: str
-    """The operation whose result set it."""
-    phases: Mapping[str, int]
-    """Most allocated in each phase."""
-    parts: Mapping[str, int]
-    """What was live at the peak, by what it holds; with `rounding` they add up to `allocated`."""
+    regions: tuple[Region, ...]
+
+    @property
+    def peak(self) -> Region:
+        """The region that needs most; of equal ones the first."""
+        return max(self.regions, key=lambda region: region.allocated)
+
+    @property
+    def allocated(self) -> int:
+        """The peak as `max_memory_allocated` shows it."""
+        return self.peak.allocated
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """Most allocated in each phase."""
+        most: dict[str, int] = {}
+        for region in self.regions:
+            most[region.phase] = max(most.get(region.phase, 0), region.allocated)
+        return most
 
 
 def memory_of(
@@ -39,58 +63,35 @@ def memory_of(
 ) -> Memory:
     """Replay the log through the caching allocator."""
     allocator = CachingAllocator(expandable_segments=expandable_segments)
-    phase, phases, at, peak, peak_phase = "setup", Counter[str](), -1, 0, "setup"
-    static, live = 0, dict[int, Storage]()
-    for i, step in enumerate(steps):
+    place, regions, live, static = ("setup", ""), dict[tuple[str, str], Region](), Counter[str](), 0
+    for step in steps:
         if isinstance(step, Mark):
-            phase = step.name.partition(":")[0]
-            if phase == "held":
-                static = sum(s.nbytes for s in live.values() if s.category in STATIC)
-        elif isinstance(step, Born):
-            storage = step.storage
-            allocator.malloc(storage.key, storage.nbytes, storage.stream)
-            live[storage.key] = storage
-            phases[phase] = max(phases[phase], allocator.allocated_bytes)
-            if allocator.allocated_bytes > peak:
-                at, peak, peak_phase = i, allocator.allocated_bytes, phase
-        else:
-            allocator.free(step.storage.key)
-            del live[step.storage.key]
-    top = steps[at]
-    parts = Counter[str]()
-    for storage in live_at(steps, at):
-        parts[category(storage, vocab_size, sequences)] += storage.nbytes
-    parts["rounding"] = peak - sum(parts.values())
+            place = (step.name.partition(":")[0], step.region)
+            if place[0] == "setup" or (place[0] == "inputs" and not static) or place[0] == "held":
+                static = sum(live[part] for part in STATIC)
+            continue
+        storage = step.storage
+        part = category(storage, vocab_size, sequences)
+        if isinstance(step, Died):
+            allocator.free(storage.key)
+            live[part] -= storage.nbytes
+            continue
+        allocator.malloc(storage.key, storage.nbytes, storage.stream)
+        live[part] += storage.nbytes
+        if place not in regions or allocator.allocated_bytes > regions[place].allocated:
+            regions[place] = _region(place, allocator, storage.op, live)
     return Memory(
-        allocated=peak,
         reserved=allocator.peak_reserved_bytes,
         requested=allocator.peak_requested_bytes,
-        static=static or sum(s.nbytes for s in initial(steps)),
-        phase=peak_phase,
-        op=top.storage.op if isinstance(top, Born) else "",
-        phases=dict(phases),
-        parts=dict(sorted(parts.items())),
+        static=static,
+        regions=tuple(regions.values()),
     )
 
 
-def live_at(steps: Sequence[Step], at: int) -> Iterable[Storage]:
-    """Everything alive right after step `at`."""
-    live: dict[int, Storage] = {}
-    for step in steps[: at + 1]:
-        if isinstance(step, Born):
-            live[step.storage.key] = step.storage
-        elif not isinstance(step, Mark):
-            del live[step.storage.key]
-    return live.values()
-
-
-def initial(steps: Sequence[Step]) -> Iterable[Storage]:
-    """The model, as it lies there before the loop."""
-    for step in steps:
-        if isinstance(step, Mark):
-            return
-        if isinstance(step, Born) and step.storage.category in STATIC:
-            yield step.storage
+def _region(place: tuple[str, str], allocator: CachingAllocator, op: str, live: Counter[str]) -> Region:
+    parts = {part: nbytes for part, nbytes in sorted(live.items()) if nbytes}
+    parts["rounding"] = allocator.allocated_bytes - sum(parts.values())
+    return Region(phase=place[0], name=place[1], allocated=allocator.allocated_bytes, op=op, parts=parts)
 
 
 def category(storage: Storage, vocab_size: int | None, sequences: int) -> str:

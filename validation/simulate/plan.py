@@ -72,7 +72,7 @@ def workload_of(trial: Trial) -> dict[str, Any]:
 
 def run_apart(workload: Mapping[str, Any], *, workspace_bytes: int) -> Record:
     """The record of one case from a process of its own. Raises CaseError with what went wrong there."""
-    command = [sys.executable, "-m", "validation.simulate", "-", "--workspace-bytes", str(workspace_bytes)]
+    command = [sys.executable, "-m", "validation.simulate", "-", "--full", "--workspace-bytes", str(workspace_bytes)]
     try:
         done = subprocess.run(
             command,

@@ -44,13 +44,14 @@ def record_of(run: Run, workload: Mapping[str, Any], *, name: str, command: str,
         workload=workload,
         quantities=tuple(Quantity(rule=rule, measured=n, unit="bytes") for rule, n in figures(run.memory, run.case)),
         details={
-            "phase": run.memory.phase,
-            "operation": run.memory.op,
-            "phases": dict(run.memory.phases),
-            "categories": dict(run.memory.parts),
+            "phase": run.memory.peak.phase,
+            "operation": run.memory.peak.op,
+            "phases": run.memory.phases,
+            "categories": dict(run.memory.peak.parts),
             "kernels": dict(run.kernels),
             "parameters": run.params,
             "trained": run.trained,
+            **({"depths": list(run.depths)} if run.depths else {}),
         },
     )
 
@@ -58,10 +59,11 @@ def record_of(run: Run, workload: Mapping[str, Any], *, name: str, command: str,
 def figures(memory: Memory, case: Case) -> list[tuple[str, int]]:
     """Every quantity by its rule: the peak as torch would show it, then what it is made of."""
     parts = Counter[str]()
-    for category, nbytes in memory.parts.items():
+    for category, nbytes in memory.peak.parts.items():
         parts[PART_OF.get(category, "activations")] += nbytes
+    reserved = [] if memory.reserved is None else [("reserved", memory.reserved)]
     static = [("static", memory.static)] if case.mode == "train" else []
-    return [("allocated", memory.allocated), ("reserved", memory.reserved), *static, *sorted(parts.items())]
+    return [("allocated", memory.allocated), *reserved, *static, *sorted(parts.items())]
 
 
 def versions() -> dict[str, str]:

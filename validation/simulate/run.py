@@ -7,13 +7,13 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from validation import models
-from validation.simulate import fsdp, loops, quantised
+from validation.simulate import extrapolate, fsdp, loops, quantised
 from validation.simulate.backend import like_cuda
 from validation.simulate.case import WEIGHTS, Adapters, Case
 from validation.simulate.kernels import kernel_bytes
@@ -37,18 +37,38 @@ class Run:
     """Attention kernels by how often they ran."""
     num_ops: int
     wall_s: float
+    depths: tuple[int, ...] = ()
+    """Layers of the shallow runs it was extrapolated from, and of the model."""
 
 
-def run(case: Case, *, workspace_bytes: int = 0, layers: int | None = None) -> Run:
-    """Simulate the case; with `layers`, the model cut to so many.
+def run(case: Case, *, workspace_bytes: int = 0, full: bool = True) -> Run:
+    """Simulate the case; unless `full`, a deep model from two shallow ones.
 
     Raises ModelError where the model cannot be built, DataDependentError where its shapes depend on values.
     """
+    depths = None if full else extrapolate.depths(case)
+    if depths is None:
+        return run_layers(case, workspace_bytes=workspace_bytes)
+    low, high = (run_layers(case, workspace_bytes=workspace_bytes, layers=n) for n in depths[:2])
+    between, beyond = depths[1] - depths[0], depths[2] - depths[1]
+    return replace(
+        high,
+        memory=extrapolate.at_depth(low.memory, high.memory, depths),
+        params=high.params + (high.params - low.params) * beyond // between,
+        trained=high.trained + (high.trained - low.trained) * beyond // between,
+        wall_s=low.wall_s + high.wall_s,
+        depths=depths,
+    )
+
+
+def run_layers(case: Case, *, workspace_bytes: int = 0, layers: int | None = None) -> Run:
+    """Simulate the case with the model cut to so many layers, and the peaks of its regions kept apart."""
     began = time.perf_counter()
     with quiet():
         model = model_of(case, DEVICE, layers=layers)
         tracker = Tracker(DEVICE, kernels=kernel_bytes)
-        with sharded(model, case, tracker):
+        apart = contextlib.nullcontext() if layers is None else extrapolate.regions_marked(model, tracker)
+        with sharded(model, case, tracker), apart:
             kernels = steps_of(model, case, tracker, workspace_bytes)
     memory = memory_of(tracker.steps, vocab_size=getattr(model.config, "vocab_size", None), sequences=case.sequences)
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]

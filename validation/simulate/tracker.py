@@ -41,9 +41,10 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A phase of the loop begins."""
+    """A phase of the loop begins, or a region of one."""
 
     name: str
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,10 @@ class Tracker(TorchDispatchMode):
         """Everything from here on belongs to `phase`."""
         self.phase = phase
         self.steps.append(Mark(phase))
+
+    def enter_region(self, region: str) -> None:
+        """The loop goes on in another part of the model."""
+        self.steps.append(Mark(self.phase, region))
 
     def register(self, tensor: torch.Tensor, category: str | None = None) -> None:
         """Follow a tensor that was there before, or say what one holds."""
