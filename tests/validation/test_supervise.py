@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -109,17 +108,22 @@ def alive(pid: int) -> bool:
 
 
 def test_an_interrupt_ends_the_child_and_goes_on_up(tmp_path: Path) -> None:
+    code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+
     def interrupt() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         supervise(
-            [sys.executable, "-c", "import time; time.sleep(600)"],
+            [sys.executable, "-c", code],
             work=tmp_path,
             result_file=tmp_path / "r.json",
             time_limit_s=30,
             on_tick=interrupt,
         )
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_children_are_offline_and_keep_every_cache_in_their_work_folder(tmp_path: Path) -> None:

@@ -26,8 +26,15 @@ ACTIVATIONS: Mapping[str, Activation] = {
 
 MOST_OF_ANYTHING = 1_000_000_000
 """Above the longest contexts and largest vocabularies by two orders of magnitude."""
-MOST_OF = {"layer": 10_000, "depth": 10_000, "hidden": 10_000_000, "intermediate": 10_000_000, "head": 1_000_000}
-"""By a part of the key: layers are at most a few hundred, widths a few hundred thousand."""
+MOST_OF = {
+    "vocab": MOST_OF_ANYTHING,
+    "layer": 10_000,
+    "depth": 10_000,
+    "hidden": 10_000_000,
+    "intermediate": 10_000_000,
+    "head": 1_000_000,
+}
+"""By the first of these in the key: layers are at most a few hundred, widths a few hundred thousand."""
 
 
 class Config:
