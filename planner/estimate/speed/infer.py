@@ -8,7 +8,7 @@ import numpy as np
 
 from planner.estimate.memory.budget import batched_tokens, most_sequences
 from planner.estimate.memory.kv_cache import is_encoder_decoder
-from planner.estimate.speed.kernels import Kernels, shipped_kernels
+from planner.estimate.speed.kernels import EngineRow, Kernels, shipped_kernels
 from planner.estimate.speed.offload import cache_time, weights_time
 from planner.estimate.speed.serving import Served, closed_loop, static_batch
 from planner.estimate.speed.setup import Setup, infer_setup
@@ -119,6 +119,7 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
             prefill_s=request_s(setup, lengths, prefill.total_s / groups, running=running),
             own_prefill_s=own.total_s + engine.request_overhead_s + engine.first_token_s,
             step_s=step.total_s,
+            server_s=server_s(engine, lengths),
             new_tokens=lengths.new_tokens,
             packed=np.maximum(1.0, pass_tokens(setup) / mean_prompt(lengths)),
             length_spread=np.maximum(setup.shared.length_spread, lengths.output_spread),
@@ -136,14 +137,18 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
 def request_s(setup: Setup, lengths: Lengths, prefill_s: Floats, *, running: Floats) -> Floats:
     """Seconds of engine time of one request without its decode steps, from its share of a packed prefill.
 
-    Requests that make no tokens are admitted and answered a pass at a time, so they share the engine's overhead; the
-    server's own time for each lies beside the GPU's work and bounds the rate.
+    Requests that make no tokens are admitted and answered a pass at a time, so they share the engine's overhead.
     """
-    engine = setup.engine
     if lengths.new_tokens:
-        return prefill_s + engine.request_overhead_s
+        return prefill_s
     together = np.maximum(1.0, np.minimum(running, np.floor(pass_tokens(setup) / mean_prompt(lengths))))
-    return np.maximum(prefill_s + engine.request_overhead_s / together, engine.pooled_request_s)
+    return prefill_s + setup.engine.request_overhead_s / together
+
+
+def server_s(engine: EngineRow, lengths: Lengths) -> Floats:
+    """Seconds that the processes beside the engine spend on one request and each of its tokens."""
+    per_request = engine.request_overhead_s if lengths.new_tokens else engine.pooled_request_s
+    return np.zeros(1) + per_request + engine.server_token_s * lengths.new_tokens
 
 
 def full_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: float) -> Seconds:

@@ -105,6 +105,8 @@ class Shared(BaseModel):
     """Compute rate of a 16-bit product that expands its weights in the main loop."""
     dequant_bandwidth_share: AtMostOne
     """Bandwidth share of a separate expansion pass (bitsandbytes)."""
+    block_scale_peak_share: AtMostOne
+    """Compute rate of FP8 products whose scales change along the inner dimension, against one scale a row."""
     async_hidden_share: AtMostOne
     """Share of an engine's time per step that asynchronous scheduling hides."""
     recurrent_peak_share: AtMostOne
@@ -191,7 +193,9 @@ class EngineRow(BaseModel):
     """Further time of a step under tensor parallelism: processes that pass messages."""
     sequence_overhead_s: AtLeastZero = 0.0
     request_overhead_s: AtLeastZero = 0.0
-    """Engine time of one request: tokenising, admission, detokenising."""
+    """Time of one request in the processes beside the GPU: HTTP, tokenising, admission."""
+    server_token_s: AtLeastZero = 0.0
+    """The same for one generated token: turned to text and sent."""
     pooled_request_s: AtLeastZero = 1.0e-3
     """Server time of a request that makes no tokens (HTTP, tokenising), beside the GPU's work: 1 ms, an assumption."""
     first_token_s: AtLeastZero = 0.0

@@ -77,7 +77,7 @@ def matrix_time(setup: Setup, block: Block, product: Product, work: Pass) -> Sec
     params = setup.narrow if product.quantised else setup.wide
     shared = setup.shared
     expands = setup.expands & product.quantised
-    peak_factor = np.where(expands, shared.dequant_peak_share, 1.0)
+    peak_factor = setup.quantised_peak_share if product.quantised else np.ones(1)
     if product.role == "expert" and block.moe is not None:
         time = expert_time(
             params,

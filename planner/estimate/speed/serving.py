@@ -36,6 +36,7 @@ def closed_loop(
     prefill_s: Floats,
     own_prefill_s: Floats,
     step_s: Floats,
+    server_s: Floats,
     new_tokens: float,
     packed: Floats,
     length_spread: Floats | float,
@@ -50,7 +51,7 @@ def closed_loop(
     """
     rounds = max(0.0, new_tokens - 1.0)
     cycle = running * prefill_s + rounds * step_s
-    residence = np.maximum(cycle, own_prefill_s + rounds * step_s)
+    residence = np.maximum(np.maximum(cycle, running * server_s), own_prefill_s + rounds * step_s)
     rate = running / residence
     others = residence - rounds * step_s - own_prefill_s
     load = np.minimum(rate * prefill_s, MOST_LOAD)

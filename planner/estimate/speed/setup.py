@@ -56,6 +56,14 @@ class Setup:
         return 4.0 if WIDTHS[self.job.weights.compute] == "32" else 2.0
 
     @property
+    def quantised_peak_share(self) -> Floats:
+        """Compute rate of quantised products against plain ones: expanded in the main loop or scaled by blocks."""
+        fmt = self.job.weights
+        by_block = fmt.compute == "fp8" and fmt.group_size is not None
+        native = self.shared.block_scale_peak_share if by_block else 1.0
+        return np.where(self.expands, self.shared.dequant_peak_share, native)
+
+    @property
     def is_captured(self) -> bool:
         """Layers are launched by a captured or compiled graph."""
         options = self.job.engine

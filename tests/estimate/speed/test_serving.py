@@ -22,10 +22,12 @@ def loop(
     tokens: float,
     packed: float = 1.0,
     length_spread: float = 0.05,
+    server_s: float = 0.0,
 ) -> Served:
     return closed_loop(
         clients=one(clients), running=one(running), prefill_s=one(prefill_s), own_prefill_s=one(prefill_s),
         step_s=one(step_s), new_tokens=tokens, packed=one(packed), length_spread=length_spread,
+        server_s=one(server_s),
     )  # fmt: skip
 
 
@@ -68,6 +70,12 @@ def test_beyond_the_batch_the_rate_stands_and_the_queue_grows() -> None:
     assert over.requests_per_second == pytest.approx(full.requests_per_second)
     assert over.tpot_s == pytest.approx(full.tpot_s)
     assert over.ttft_s[0] - full.ttft_s[0] == pytest.approx(160 / full.requests_per_second[0])
+
+
+def test_a_server_beside_the_engine_bounds_the_rate_and_costs_nothing_below_it() -> None:
+    free, below, above = (loop(100, 100, 0.01, 0.02, tokens=100, server_s=s) for s in (0.0, 0.02, 0.05))
+    assert below.requests_per_second == free.requests_per_second
+    assert above.requests_per_second[0] == pytest.approx(1 / 0.05)
 
 
 def test_a_static_batch_makes_its_tokens_in_prefill_and_steps() -> None:
