@@ -115,10 +115,8 @@ def ranks(tracker: Tracker, world_size: int) -> Iterator[Any]:
     Raises CaseError where the installed torch is not one this was written for.
     """
     release = ".".join(torch.__version__.split(".")[:2])
-    if release not in KNOWN_TORCH:
-        raise CaseError(
-            f"sharding is simulated with torch {' or '.join(KNOWN_TORCH)}; {torch.__version__} is installed"
-        )
+    if release != KNOWN_TORCH:
+        raise CaseError(f"sharding is simulated with torch {KNOWN_TORCH}; {torch.__version__} is installed")
     from torch import distributed
     from torch.distributed.device_mesh import DeviceMesh
 
