@@ -96,8 +96,8 @@ def tiny(trial: Trial) -> Trial:
 def tiny_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a config.json of the same family and features, with every size small.
 
-    >>> tiny_keys({"model_type": "llama", "hidden_size": 4096, "num_key_value_heads": 8, "vocab_size": 128256})
-    {'model_type': 'llama', 'hidden_size': 64, 'num_key_value_heads': 2, 'vocab_size': 512}
+    >>> tiny_keys({"model_type": "llama", "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8})
+    {'model_type': 'llama', 'hidden_size': 64, 'num_attention_heads': 4, 'num_key_value_heads': 2}
     """
     small: dict[str, Any] = {}
     layers = next((keys[k] for k in ("num_hidden_layers", "n_layer", "num_layers") if k in keys), None)

@@ -162,7 +162,7 @@ def _seconds(milliseconds: Any) -> float | None:
 def first_number(pattern: str, text: str) -> float | None:
     """The first group of the last match as a number, thousands separators left out; None where nothing matches.
 
-    >>> first_number(r"size: ([\\\\d,]+) tokens", "GPU KV cache size: 75,840 tokens")
+    >>> first_number("size: ([0-9,]+) tokens", "GPU KV cache size: 75,840 tokens")
     75840.0
     """
     found = re.findall(pattern, text)
