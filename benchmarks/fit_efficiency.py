@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder of record files (default: %(default)s)")
     parser.add_argument("--priors", type=Path, default=PRIORS, help="parameters and priors (default: %(default)s)")
     parser.add_argument("--fit", action="store_true", help="fit, and leave every source out once")
-    parser.add_argument("--rounds", type=int, default=4, help="Gauss-Newton rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="Gauss-Newton rounds (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write the catalog and the error record")
     parser.add_argument("--errors", type=Path, default=ERRORS, help="error record (default: %(default)s)")
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="rows to list")
