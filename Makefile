@@ -33,6 +33,8 @@ check: $(VENV)/.full
 
 bench: $(VENV)/.core
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/configurations.py
+	$(BIN)/python benchmarks/solver.py
 
 format: $(VENV)/.full
 	$(BIN)/ruff format .
@@ -49,5 +51,5 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.full: $(VENV)/.core
-	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[test]' '$(TORCH)' transformers
+	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[test,validate]' '$(TORCH)'
 	touch $@
