@@ -49,7 +49,7 @@ class Advisor:
         assert bounds is not None
         fits_on, too_small = self.gpus_that_fit(placed)
         return Advice(
-            spare_bytes=limit - memory.device_peak_bytes,
+            spare_bytes=limit - memory.needed_bytes,
             plus_minus_bytes=round(bounds[1] - memory.device_peak_bytes),
             max_batch=int(tried(placed, row.job, row.ways).max_batch[0]),
             longest_context=longest_context(placed),

@@ -55,7 +55,7 @@ def change_of(family: Family, outcome: Outcome, row: int) -> Change:
         keys=dict(family.keys(row)),
         gpus=int(gpus[row]),
         device_peak_bytes=round(peak),
-        spare_bytes=int(outcome.limit_bytes[row] - peak),
+        spare_bytes=int(outcome.limit_bytes[row] - float(outcome.needed_bytes[row])),
         max_batch=int(outcome.max_batch[row]),
     )
 

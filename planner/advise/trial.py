@@ -29,6 +29,8 @@ class Outcome:
     holds_batch: Bools
     """The whole batch of the row finds room at once; an engine with a pool runs also where it does not."""
     device_peak_bytes: Floats
+    needed_bytes: Floats
+    """The peak without what the allocator would give back."""
     limit_bytes: Floats
     """Usable memory less what must stay free."""
     usable_bytes: Floats
@@ -59,6 +61,7 @@ def tried(placed: Placed, job: Job, ways: Ways, hw: Hardware | None = None) -> O
         fits=np.broadcast_to(fits, (size,)),
         holds_batch=np.broadcast_to(holds, (size,)),
         device_peak_bytes=np.broadcast_to(memory.device_peak_bytes, (size,)),
+        needed_bytes=np.broadcast_to(memory.needed_bytes, (size,)),
         limit_bytes=usable * (1.0 - placed.resolved.fleet_headroom),
         usable_bytes=usable,
         max_batch=np.broadcast_to(memory.max_batch, (size,)),

@@ -215,6 +215,7 @@ def taken(memory: Memory, rows: Ints) -> Memory:
         allocated_peak_bytes=pick(memory.allocated_peak_bytes),
         reserved_peak_bytes=pick(memory.reserved_peak_bytes),
         device_peak_bytes=pick(memory.device_peak_bytes),
+        cached_bytes=pick(memory.cached_bytes),
         static_bytes=pick(memory.static_bytes),
         host_bytes=pick(memory.host_bytes),
         disk_bytes=pick(memory.disk_bytes),

@@ -85,7 +85,7 @@ class Search:
 
     def note_memory(self, job_name: str, layouts: Layouts, memory: Memory, room: Floats, fits: Bools) -> None:
         """Note the nearest device-memory miss of every GPU."""
-        excess = np.broadcast_to(memory.device_peak_bytes / room, fits.shape)
+        excess = np.broadcast_to(memory.needed_bytes / room, fits.shape)
         for row in best_rows(layouts.kind, excess, ~fits):
             gpu = self.supply.kinds[int(layouts.kind[row])].gpu
             if self.misses.is_nearer(gpu, Stage.DEVICE_MEMORY, float(excess[row])):
@@ -156,7 +156,7 @@ def room_bytes(hw: Hardware, headroom: float, margin: float = 1.0) -> Floats:
 
 def device_fits(memory: Memory, room: Floats) -> Bools:
     """Device memory suffices, for at least one sequence."""
-    result: Bools = (memory.device_peak_bytes <= room) & (memory.max_batch >= 1)
+    result: Bools = (memory.needed_bytes <= room) & (memory.max_batch >= 1)
     return result
 
 

@@ -96,6 +96,7 @@ def memory_document(memory: Memory, hw: Hardware) -> MemoryDocument:
         allocated_peak_bytes=allocated,
         reserved_peak_bytes=allocated + parts["fragmentation"],
         device_peak_bytes=sum(parts.values()),
+        cached_bytes=math.floor(number(memory.cached_bytes)),
         static_bytes=round(number(memory.static_bytes)),
         usable_bytes=math.floor(number(usable_bytes(hw))),
         host_bytes=round(number(memory.host_bytes)),

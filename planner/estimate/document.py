@@ -34,6 +34,8 @@ class MemoryDocument(Document):
     allocated_peak_bytes: int
     reserved_peak_bytes: int
     device_peak_bytes: int
+    cached_bytes: int = 0
+    """Of the peak, blocks that the caching allocator gives back before an allocation fails."""
     static_bytes: int
     usable_bytes: int
     host_bytes: int
@@ -43,6 +45,11 @@ class MemoryDocument(Document):
     kv_cache_tokens: int | None
     phase: str
     """The phase of the run that binds."""
+
+    @property
+    def needed_bytes(self) -> int:
+        """What must be there: the device's peak without what the allocator would give back."""
+        return self.device_peak_bytes - self.cached_bytes
 
 
 class PerformanceDocument(Document):

@@ -52,7 +52,7 @@ class TrainRow:
 
 def fitting(memory: Memory, hw: Hardware, headroom: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Device bytes within what is usable less the headroom, host bytes within one node's memory, some batch left."""
-    device = memory.device_peak_bytes <= usable_bytes(hw) * (1.0 - headroom)
+    device = memory.needed_bytes <= usable_bytes(hw) * (1.0 - headroom)
     host = memory.host_bytes <= hw.ram_bytes
     return np.asarray(device & host & (memory.max_batch >= 1))
 

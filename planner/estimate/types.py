@@ -262,6 +262,8 @@ class Memory:
     """`torch.cuda.max_memory_reserved()`."""
     device_peak_bytes: Floats
     """What `nvidia-smi` shows."""
+    cached_bytes: Floats
+    """Of that, blocks of the allocator's cache beyond its steady reserve: given back before an allocation fails."""
     static_bytes: Floats
     """Weights, gradients and optimizer state after a step (training); weights (inference)."""
     host_bytes: Floats
@@ -273,6 +275,11 @@ class Memory:
     """Most sequences in flight of one replica that memory holds at this length."""
     phase: NDArray[np.str_]
     """The phase that binds: load, prefill, decode; forward, loss, backward, optimizer."""
+
+    @property
+    def needed_bytes(self) -> Floats:
+        """What must be there: the device's peak without what the allocator would give back."""
+        return self.device_peak_bytes - self.cached_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

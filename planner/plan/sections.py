@@ -171,7 +171,7 @@ def headroom(pick: Pick, estimate: WorkloadEstimate, met: Sequence[DemandMet]) -
     """Share left before each limit."""
     memory = estimate.memory
     room = memory.usable_bytes * (1.0 - pick.found.headroom)
-    left = {"memory": 1.0 - memory.device_peak_bytes / room}
+    left = {"memory": 1.0 - memory.needed_bytes / room}
     names = {"ttft_ms": "ttft", "tpot_ms": "tpot", "deadline_hours": "deadline"}
     for d in met:
         if d.target in names:

@@ -185,7 +185,9 @@ def memory_bar(
     track = float(max(usable, peak))
     peak_text, limit_text = unit_text(peak_units, digits), unit_text(gib_units(limit, digits), digits)
     around = None if upper_bytes is None else unit_text(gib_units(math.ceil(upper_bytes) - peak, digits), digits)
-    spare = unit_text(gib_units(limit, digits) - peak_units, digits) if peak <= limit else None
+    needed_units = gib_units(memory.needed_bytes, digits)
+    spare = unit_text(gib_units(limit, digits) - needed_units, digits) if peak <= limit else None
+    cached = unit_text(peak_units - needed_units, digits) if peak_units > needed_units else ""
     return MemoryBar(
         segments=stacked(rows, sizes, track),
         peak=peak_text,
@@ -206,7 +208,8 @@ def memory_bar(
             limit,
             usable,
             (peak_text, limit_text, unit_text(usable_units, digits)),
-            _to_spare(spare, around),
+            to_spare=_to_spare(spare, around),
+            cached=_cached_words(cached),
         ),
         phase=spoken(memory.phase),
         beside=_beside(memory),
@@ -228,11 +231,13 @@ def _plain_verdict(fits: bool, peak: int, usable: int, texts: tuple[str, str]) -
     return f"Does not fit: the peak of {peak_text} GiB is above the {usable_text} GiB of the device."
 
 
-def _verdict(fits: bool, peak: int, limit: int, usable: int, texts: tuple[str, str, str], to_spare: str) -> str:
+def _verdict(
+    fits: bool, peak: int, limit: int, usable: int, texts: tuple[str, str, str], *, to_spare: str, cached: str
+) -> str:
     """How peak, limit and capacity compare; `fits` is the estimate's word and is never contradicted."""
     peak_text, limit_text, usable_text = texts
     if fits and peak <= limit:
-        return f"Fits{to_spare}: the peak of {peak_text} GiB is within the limit of {limit_text} GiB."
+        return f"Fits{to_spare}: the peak of {peak_text} GiB{cached} is within the limit of {limit_text} GiB."
     if fits:
         return f"Fits the device's {usable_text} GiB, but the peak of {peak_text} GiB eats into the headroom."
     if peak <= limit:
@@ -245,6 +250,11 @@ def _verdict(fits: bool, peak: int, limit: int, usable: int, texts: tuple[str, s
 def _to_spare(spare: str | None, around: str | None) -> str:
     """What is left of the limit, and by how much predictions of this kind have been short."""
     return "" if spare is None or around is None else f" with {spare} GiB to spare, ± {around}"
+
+
+def _cached_words(cached: str) -> str:
+    """What of the peak is only the allocator's cache."""
+    return f", {cached} GiB of it cached blocks that the allocator gives back when short," if cached else ""
 
 
 def _sure_verdict(spare: str, around: str) -> str:

@@ -10,7 +10,13 @@ from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.device import SEGMENT_BYTES
 from planner.estimate.memory.train import MOST_MICRO_BATCH, room_for_phases
 from planner.estimate.memory.train_phases import Phase
-from planner.estimate.memory.train_reserve import STABLE_SHARE, late_states_bytes, left_over_bytes, logits_share
+from planner.estimate.memory.train_reserve import (
+    BLOCK_BYTES,
+    STABLE_SHARE,
+    late_states_bytes,
+    left_over_bytes,
+    logits_share,
+)
 from planner.estimate.memory.train_states import States, states_of
 from planner.estimate.types import Hardware, TrainJob, TrainWays
 
@@ -34,9 +40,10 @@ def reserve_step(
         )
         numbers = f"{stable} + {total((('loss', left_over - late), ('states', late)))}"
     elif left_over and room > wanted:
-        formula = "cached blocks fill what is free until the allocator gives them back"
+        formula = "cached blocks fill what is free, in pieces of 2 MiB, until the allocator gives them back"
         usable = f"{memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)}"
-        numbers = f"{usable} - {parts['context']:,} - {memory.allocated_peak_bytes:,}"
+        left = f"{usable} - {parts['context']:,} - {memory.allocated_peak_bytes:,}"
+        numbers = f"floor(({left}) / {BLOCK_BYTES:,}) x {BLOCK_BYTES:,}"
     else:
         formula, numbers = "share of what comes and goes at the peak + one part-filled segment", stable
     return part("fragmentation", formula, numbers, parts["fragmentation"], LOGS)

@@ -29,6 +29,7 @@ def memory_of(
     tokens: Floats,
     most: Floats,
     phase: NDArray[np.str_],
+    cached: Floats | None = None,
 ) -> Memory:
     """Put the parts of the binding phase together: allocated, then reserved, then what the driver shows."""
     allocated = sum(parts.values(), np.zeros(1))
@@ -43,6 +44,7 @@ def memory_of(
         allocated_peak_bytes=allocated,
         reserved_peak_bytes=allocated + fragmentation,
         device_peak_bytes=allocated + fragmentation + context,
+        cached_bytes=np.broadcast_to(np.zeros(1) if cached is None else cached, shape),
         static_bytes=static,
         host_bytes=host,
         disk_bytes=disk,

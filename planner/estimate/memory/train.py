@@ -18,7 +18,7 @@ from planner.estimate.memory.device import (
 from planner.estimate.memory.train_activations import offloaded_activation_bytes
 from planner.estimate.memory.train_buffers import pipeline_buffer_bytes, standing_workspace_bytes
 from planner.estimate.memory.train_phases import Phase, phases_of
-from planner.estimate.memory.train_reserve import STABLE_SHARE, reserve_bytes
+from planner.estimate.memory.train_reserve import BLOCK_BYTES, STABLE_SHARE, reserve_bytes, steady_bytes
 from planner.estimate.memory.train_states import States, states_of
 from planner.estimate.types import Floats, Hardware, Memory, TrainJob, TrainWays
 
@@ -49,7 +49,8 @@ def train_memory(job: TrainJob, ways: TrainWays, hw: Hardware) -> Memory:
     context = training_context_bytes(job, ways, hw)
     moving: Floats = sum((held[part] for part in held), np.zeros(shape))
     room = usable_bytes(hw) * (1.0 - job.memory_headroom) - context
-    fragmentation = reserve_bytes(job, phases, states, moving=moving, free=room - allocated)
+    free = np.floor((room - allocated) / BLOCK_BYTES) * BLOCK_BYTES
+    fragmentation = reserve_bytes(job, phases, states, moving=moving, free=free)
     states_alone = states.weights + states.adapters + states.optimizer
     static = states_alone + states.gradients + stays_after_a_step(job, ways, hw)
     return memory_of(
@@ -64,6 +65,7 @@ def train_memory(job: TrainJob, ways: TrainWays, hw: Hardware) -> Memory:
         tokens=np.zeros(shape),
         most=largest_micro_batch(job, ways, hw, phases, states),
         phase=np.array([p.name for p in phases])[binding],
+        cached=fragmentation - steady_bytes(moving),
     )
 
 

@@ -8,10 +8,13 @@ from planner.estimate.memory.device import SEGMENT_BYTES
 from planner.estimate.memory.train_phases import Phase
 from planner.estimate.memory.train_states import States
 from planner.estimate.types import Floats, TrainJob
+from planner.units import MIB
 
 STABLE_SHARE = 0.03
 """Of what comes and goes, where every step has the same shapes: reserved over allocated is 1.02 to 1.10 in public
 logs."""
+BLOCK_BYTES = 2 * MIB
+"""The allocator takes device memory in pieces of this size."""
 LOGITS_SHARE = 0.2
 STATES_SHARE = 0.15
 """Blocks the replayed allocator (torch CUDACachingAllocator) holds at equal lengths beyond that: of the logits, few and
@@ -25,8 +28,14 @@ def reserve_bytes(job: TrainJob, phases: tuple[Phase, ...], states: States, *, m
     What the allocator holds beyond the first two is bounded by what is `free`: before it fails, it gives cached blocks
     back and tries again.
     """
-    stable = STABLE_SHARE * moving + SEGMENT_BYTES
+    stable = steady_bytes(moving)
     result: Floats = np.maximum(stable, np.minimum(stable + left_over_bytes(job, phases, states), free))
+    return result
+
+
+def steady_bytes(moving: Floats) -> Floats:
+    """The share of what comes and goes, and one part-filled segment: what no retry gives back."""
+    result: Floats = STABLE_SHARE * moving + SEGMENT_BYTES
     return result
 
 
