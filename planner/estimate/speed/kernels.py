@@ -234,7 +234,7 @@ class TrainEngineRow(BaseModel):
     """Elementwise traffic of forward and backward over that of a fused forward."""
     step_overhead_s: AtLeastZero = 0.0
     adapter_host_factor: Positive = 1.0
-    """Launch time of a layer with adapters over that of one without."""
+    """Launch time of a layer with adapters and frozen weights over that of one trained in full."""
     optimizer_passes: Positive = 1.0
     """Traffic of the optimizer step over reading and writing every state once."""
 
