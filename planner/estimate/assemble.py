@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,16 @@ from planner.estimate.derive import infer_derivation, train_derivation
 from planner.estimate.document import (
     ConfigValue,
     CostDocument,
+    LatencyDocument,
     MemoryDocument,
+    OpenLoopDocument,
     PerformanceDocument,
     WorkloadEstimate,
 )
 from planner.estimate.memory import usable_bytes
 from planner.estimate.memory.fixed import has_budget
+from planner.estimate.speed.arrivals import infer_open_loop
+from planner.estimate.speed.open_loop import Latency, OpenLoop
 from planner.estimate.types import (
     PARTS,
     Floats,
@@ -73,6 +77,8 @@ class Seat:
     kv_precision: str | None = None
     target_tokens: float | None = None
     """Training: tokens to be trained on."""
+    requests_per_second: float | None = None
+    """Inference: rate at which requests arrive, over all replicas."""
     confidence: float = SHIPPED_CONFIDENCE
     """Share of measurements inside the prediction intervals."""
 
@@ -174,6 +180,10 @@ def infer_estimate(
         "tpot_s": known(number(speed.tpot_s)) if job.output_tokens > 1 else None,
         "step_s": known(number(speed.step_s)),
     }
+    arrivals = None
+    if seat.requests_per_second is not None:
+        each = seat.requests_per_second / n
+        arrivals = infer_open_loop(job, ways, hw, kv_slots=memory.max_batch, requests_per_second=each)
     return WorkloadEstimate(
         name=seat.name,
         mode="infer",
@@ -201,16 +211,54 @@ def infer_estimate(
             mfu=known(number(speed.mfu)),
             bound_by=str(speed.bound_by.reshape(-1)[0]),
             seconds_by_cause={k: number(v) for k, v in speed.shares.items()},
+            open_loop=open_loop_document(seat, arrivals, ranks=n * int(number(ways.data_parallel))),
         ),
         intervals=intervals("infer", seat.engine, held, figures, confidence=seat.confidence, capped=has_budget(job)),
         cost=cost_document(money, tokens_per_second=out_rate, total_hours=money.horizon_hours),
         power_kw=money.power_kw,
         kg_co2_per_month=money.kg_co2_per_month,
-        warnings=seat.warnings,
+        warnings=(*seat.warnings, *arrival_warnings(seat, arrivals)),
         derivation=infer_derivation(
-            job, ways, hw, held, speed, money, replicas=n, output_rate=out_rate, hours=money.horizon_hours
+            job, ways, hw, held, speed, money, replicas=n, output_rate=out_rate, hours=money.horizon_hours,
+            arrivals=arrivals, requests_per_second=seat.requests_per_second,
         ),
+    )  # fmt: skip
+
+
+def open_loop_document(seat: Seat, found: OpenLoop | None, *, ranks: int) -> OpenLoopDocument | None:
+    """The queue of one rank as that of the deployment: latencies are the same, requests in the batches add up."""
+    if found is None or seat.requests_per_second is None:
+        return None
+    return OpenLoopDocument(
+        requests_per_second=seat.requests_per_second,
+        utilisation=found.utilisation,
+        running=None if found.running is None else found.running * ranks,
+        waiting_share=found.waiting_share,
+        ttft_s=latency_document(found.ttft),
+        tpot_s=latency_document(found.tpot),
+        end_to_end_s=latency_document(found.end_to_end),
     )
+
+
+def latency_document(found: Latency | None) -> LatencyDocument | None:
+    """As it stands in files."""
+    if found is None:
+        return None
+    return LatencyDocument(mean=found.mean_s, p50=found.p50_s, p90=found.p90_s, p99=found.p99_s)
+
+
+def arrival_warnings(seat: Seat, found: OpenLoop | None) -> Iterator[str]:
+    """A queue that only grows, and an engine whose queue is not modelled."""
+    rate = seat.requests_per_second
+    if rate is None:
+        return
+    if found is None:
+        yield f"{seat.engine} serves fixed batches: latencies under {rate:,.4g} requests/s at random are not predicted"
+    elif found.ttft is None:
+        yield (
+            f"{rate:,.4g} requests/s are {found.utilisation:.2f} times what this configuration serves: "
+            "the queue only grows, open-loop latencies are null"
+        )
 
 
 def infer_config(seat: Seat, job: InferJob, ways: InferWays) -> dict[str, ConfigValue]:

@@ -52,6 +52,37 @@ class MemoryDocument(Document):
         return self.device_peak_bytes - self.cached_bytes
 
 
+class LatencyDocument(Document):
+    """Seconds over requests."""
+
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+
+
+class OpenLoopDocument(Document):
+    """What requests see that arrive at random (Poisson) at the rate asked, dealt evenly over all replicas.
+
+    `ttft_s`, `tpot_s` and `performance.requests_per_second` beside it are of the full batch in closed loop. All but the
+    rate and the utilisation is None where requests come faster than they can be served.
+    """
+
+    requests_per_second: float
+    """The rate asked, over all replicas."""
+    utilisation: float
+    """That rate over what the full batches carry in closed loop."""
+    running: float | None
+    """Mean requests in the batches of all replicas."""
+    waiting_share: float | None
+    """Share of the requests that find every slot taken."""
+    ttft_s: LatencyDocument | None
+    tpot_s: LatencyDocument | None
+    """None also where no request makes two tokens."""
+    end_to_end_s: LatencyDocument | None
+    """From arrival to the last token."""
+
+
 class PerformanceDocument(Document):
     """Speed of the whole deployment (all replicas). None = does not apply."""
 
@@ -67,6 +98,8 @@ class PerformanceDocument(Document):
     bound_by: str
     seconds_by_cause: Mapping[str, float] = {}
     """Seconds of one step by cause."""
+    open_loop: OpenLoopDocument | None = None
+    """Where `targets.requests_per_second` is asked of an engine with continuous batching."""
 
 
 class CostDocument(Document):

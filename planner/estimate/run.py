@@ -257,6 +257,7 @@ def document(
         replicas=replicas,
         warnings=(*resolved.warnings, *host.assumptions, *chosen, *versions, *warnings),
         target_tokens=target_tokens(workload),
+        requests_per_second=workload.targets.requests_per_second if isinstance(workload, InferWorkload) else None,
         confidence=resolved.confidence,
     )
     money = money_of(spec, price, row.hw, speed.shares, num_gpus, catalog)

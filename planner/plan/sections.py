@@ -91,6 +91,9 @@ def seat_of(pick: Pick, catalog: Catalog) -> Seat:
         replicas=c.replicas,
         warnings=(*pick.found.warnings, *chosen, *s.host.assumptions),
         target_tokens=tokens_asked(pick.workload) if isinstance(pick.workload, TrainWorkload) else None,
+        requests_per_second=(
+            pick.workload.targets.requests_per_second if isinstance(pick.workload, InferWorkload) else None
+        ),
     )
 
 

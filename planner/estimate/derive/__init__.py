@@ -5,12 +5,14 @@ The numbers are an expression that a calculator takes, remarks in [brackets].
 
 from __future__ import annotations
 
+from planner.estimate.derive.arrivals import arrival_steps
 from planner.estimate.derive.memory_infer import infer_memory_steps
 from planner.estimate.derive.memory_train import train_memory_steps
 from planner.estimate.derive.money import Priced, gpus_step, money_steps
 from planner.estimate.derive.speed import infer_speed_steps, train_speed_steps
 from planner.estimate.derive.steps import scalar
 from planner.estimate.document import DerivationStep, MemoryDocument
+from planner.estimate.speed.open_loop import OpenLoop
 from planner.estimate.types import Hardware, InferJob, InferSpeed, InferWays, TrainJob, TrainSpeed, TrainWays
 
 
@@ -25,12 +27,18 @@ def infer_derivation(
     replicas: int,
     output_rate: float | None,
     hours: float | None,
+    arrivals: OpenLoop | None = None,
+    requests_per_second: float | None = None,
 ) -> tuple[DerivationStep, ...]:
-    """The steps of an inference estimate of one row; `output_rate` in tokens per second of all replicas."""
+    """The steps of an inference estimate of one row; `output_rate` in tokens per second of all replicas.
+
+    `arrivals`: one rank's queue where `requests_per_second` come over all replicas.
+    """
     gpus = scalar(ways.gpus) * replicas
     return (
         *infer_memory_steps(job, ways, hw, memory),
         *infer_speed_steps(job, ways, hw, memory, speed, replicas),
+        *arrival_steps(job, arrivals, requests_per_second=requests_per_second),
         gpus_step(ways, replicas),
         *money_steps(money, hw, speed.shares, gpus=gpus, rate=output_rate, hours=hours),
     )

@@ -44,6 +44,8 @@ class Lengths:
     new_tokens: float
     context: float
     """Tokens cached at the average decode step."""
+    answers: tuple[float, ...]
+    """Tokens made by each kind of request, in the order of `prompts`."""
     output_spread: float
     """Standard deviation over mean of the answers' lengths that the traffic states; 0 where all are alike."""
 
@@ -59,6 +61,7 @@ def lengths_of(job: InferJob) -> Lengths:
     return Lengths(
         prompts=tuple((float(max(1, i + extra)), share) for i, _, share in mix),
         new_tokens=made,
+        answers=tuple(float(o) for _, o, _ in mix),
         context=seen / made if made else 0.0,
         output_spread=variance**0.5 / made if made else 0.0,
     )
@@ -104,12 +107,8 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
     engine = setup.engine
     ranks = ways.data_parallel * 1.0
     clients = np.maximum(1.0, ways.batch / ranks)
-    running = clients
-    if engine.continuous_batching:
-        room = np.where(kv_slots < 1.0, np.inf, np.floor(kv_slots / ranks))
-        running = np.minimum(clients, np.maximum(1.0, np.minimum(room, most_sequences(setup.job, setup.hw))))
-    stages = 1.0 + engine.pipeline_overlap * (ways.pipeline_parallel - 1.0)
-    groups = np.minimum(stages, running)
+    running = most_running(setup, ways, kv_slots=kv_slots)
+    groups = stage_groups(setup, ways, running)
     step = full_step(setup, ways, sequences=running / groups, context=lengths.context)
     prefill, own = prompt_times(setup, ways, lengths, running=running)
     if engine.continuous_batching:
@@ -132,6 +131,23 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
             new_tokens=lengths.new_tokens,
         )
     return Serving(served=served, step=step, prefill=prefill, own=own, running=running)
+
+
+def most_running(setup: Setup, ways: InferWays, *, kv_slots: Floats) -> Floats:
+    """Sequences that run on one rank at most: what is asked, as far as memory and the engine's cap let."""
+    ranks = ways.data_parallel * 1.0
+    clients: Floats = np.maximum(1.0, ways.batch / ranks)
+    if not setup.engine.continuous_batching:
+        return clients
+    room = np.where(kv_slots < 1.0, np.inf, np.floor(kv_slots / ranks))
+    result: Floats = np.minimum(clients, np.maximum(1.0, np.minimum(room, most_sequences(setup.job, setup.hw))))
+    return result
+
+
+def stage_groups(setup: Setup, ways: InferWays, running: Floats) -> Floats:
+    """Groups into which pipeline stages deal the running sequences to work at the same time."""
+    result: Floats = np.minimum(1.0 + setup.engine.pipeline_overlap * (ways.pipeline_parallel - 1.0), running)
+    return result
 
 
 def request_s(setup: Setup, lengths: Lengths, prefill_s: Floats, *, running: Floats) -> Floats:
@@ -168,30 +184,36 @@ def full_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: floa
 
 def prompt_times(setup: Setup, ways: InferWays, lengths: Lengths, *, running: Floats) -> tuple[Seconds, Seconds]:
     """Mean seconds of engine time of one prompt when prompts are packed into passes, and of a prompt alone."""
+    packed, alone = Seconds(), Seconds()
+    for tokens, share in lengths.prompts:
+        several, single = prompt_kind_times(setup, ways, tokens, running=running)
+        packed += several.times(share)
+        alone += single.times(share)
+    return packed, alone
+
+
+def prompt_kind_times(setup: Setup, ways: InferWays, tokens: float, *, running: Floats) -> tuple[Seconds, Seconds]:
+    """Seconds of engine time of one prompt of so many tokens, packed into passes with others and alone."""
     chunk = pass_tokens(setup)
     layer_bytes = layer_weight_bytes(setup)
-    packed, alone = Seconds(), Seconds()
     engine = setup.engine
     stages = np.asarray(1.0 + engine.prompt_overlap * (ways.pipeline_parallel - 1.0), dtype=np.float64)
     packed_stages: Floats = np.ones(1) if engine.continuous_batching else stages
-    for tokens, share in lengths.prompts:
-        together = np.maximum(1.0, np.minimum(running, np.floor(chunk / tokens)))
-        if not engine.continuous_batching:
-            together = running
-        passes = np.ceil(together * tokens / chunk)
-        rows = together * tokens / passes
-        several = add(
-            prompt_time(setup, ways, prompts=together, tokens=tokens, chunk=chunk, stages=packed_stages),
-            weights_time(setup, ways, layer_bytes=layer_bytes, rows=rows).times(passes),
-        )
-        packed += several.times(share / together)
-        passes = np.ceil(tokens / chunk)
-        single = add(
-            prompt_time(setup, ways, prompts=np.ones(1), tokens=tokens, chunk=chunk, stages=stages),
-            weights_time(setup, ways, layer_bytes=layer_bytes, rows=tokens / passes).times(passes),
-        )
-        alone += single.times(share)
-    return packed, alone
+    together = np.maximum(1.0, np.minimum(running, np.floor(chunk / tokens)))
+    if not engine.continuous_batching:
+        together = running
+    passes = np.ceil(together * tokens / chunk)
+    rows = together * tokens / passes
+    several = add(
+        prompt_time(setup, ways, prompts=together, tokens=tokens, chunk=chunk, stages=packed_stages),
+        weights_time(setup, ways, layer_bytes=layer_bytes, rows=rows).times(passes),
+    )
+    passes = np.ceil(tokens / chunk)
+    single = add(
+        prompt_time(setup, ways, prompts=np.ones(1), tokens=tokens, chunk=chunk, stages=stages),
+        weights_time(setup, ways, layer_bytes=layer_bytes, rows=tokens / passes).times(passes),
+    )
+    return several.times(1.0 / together), single
 
 
 def pass_tokens(setup: Setup) -> Floats:

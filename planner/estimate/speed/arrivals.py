@@ -1,0 +1,73 @@
+"""Random arrivals at one configuration: the queue's parameters from the times of the kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.estimate.speed.infer import (
+    Lengths,
+    full_step,
+    lengths_of,
+    most_running,
+    prompt_kind_times,
+    request_s,
+    stage_groups,
+)
+from planner.estimate.speed.kernels import Kernels, shipped_kernels
+from planner.estimate.speed.open_loop import OpenLoop, Requests, open_loop
+from planner.estimate.speed.setup import Setup, infer_setup
+from planner.estimate.types import Floats, Hardware, InferJob, InferWays
+
+STEP_POINTS = 33
+"""Batches at which a decode step is evaluated; between them it is close to a straight line."""
+
+
+def infer_open_loop(
+    job: InferJob,
+    ways: InferWays,
+    hw: Hardware,
+    *,
+    kv_slots: Floats,
+    requests_per_second: float,
+    kernels: Kernels | None = None,
+) -> OpenLoop | None:
+    """Latencies of ONE way whose replica gets `requests_per_second`, dealt at random over its data-parallel ranks.
+
+    The batch is at most `ways.batch`. None for engines that serve one fixed batch after another.
+    """
+    setup = infer_setup(job, ways, hw, kernels or shipped_kernels())
+    if not setup.engine.continuous_batching:
+        return None
+    lengths = lengths_of(job)
+    running = most_running(setup, ways, kv_slots=kv_slots)
+    return open_loop(
+        requests_of(setup, ways, lengths, running=running),
+        requests_per_second=requests_per_second / float(ways.data_parallel[0]),
+        step_s=decode_steps(setup, ways, lengths, most=int(running[0])),
+    )
+
+
+def requests_of(setup: Setup, ways: InferWays, lengths: Lengths, *, running: Floats) -> Requests:
+    """Every kind of request of the traffic with its times on one rank; packed as in the full batch."""
+    engine = setup.engine
+    groups = stage_groups(setup, ways, running)
+    prefill, first = [], []
+    for tokens, _ in lengths.prompts:
+        several, single = prompt_kind_times(setup, ways, tokens, running=running)
+        prefill.append(float(request_s(setup, lengths, several.total_s / groups, running=running)[0]))
+        first.append(float(single.total_s[0]) + engine.request_overhead_s + engine.first_token_s)
+    return Requests(
+        share=np.array([share for _, share in lengths.prompts]),
+        prefill_s=np.array(prefill),
+        first_s=np.array(first),
+        rounds=np.maximum(0.0, np.array(lengths.answers) - 1.0),
+    )
+
+
+def decode_steps(setup: Setup, ways: InferWays, lengths: Lengths, *, most: int) -> Floats:
+    """Seconds of a decode step at 1, 2, ... `most` sequences of one rank."""
+    points = np.unique(np.round(np.geomspace(1.0, most, STEP_POINTS)))
+    steps = full_step(setup, ways, sequences=points / stage_groups(setup, ways, points), context=lengths.context)
+    column: Floats = np.broadcast_to(steps.total_s, points.shape)
+    result: Floats = np.interp(np.arange(1.0, most + 1), points, column)
+    return result
