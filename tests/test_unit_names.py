@@ -40,6 +40,7 @@ KEYS_OF_THE_INTERFACE = {
     "length": "tokens", "prompts": "requests", "concurrency": "requests", "global_": "sequences", "micro": "sequences",
     "weights_cpu": "share", "weights_disk": "share", "kv_cpu": "share", "optimizer_cpu": "share", "demand": "factor",
     "objective": "of the objective", "best_bound": "of the objective", "asked": "of the target", "got": "of the target",
+    "least_objective": "of the objective",
     "value": "of the limit, or as its entry says", "rate": "of the target", "stock": "nodes", "purchase": "index",
     "low": "as its entry says", "mid": "as its entry says", "high": "as its entry says", "evaluated": "ways",
     "per_token": "uses", "per_node": "replicas", "scale": "units in a unit", "preference": "rank",

@@ -17,11 +17,13 @@ from planner.cli.options import (
     OutFolder,
     SpecFile,
     catalog_in_use,
+    plan_file,
     report_formats,
 )
 from planner.errors import InfeasibleError, InputError, MissingPartError
 
 if TYPE_CHECKING:
+    from planner.plan.replan import OldPlan
     from planner.plan.types import Plan
     from planner.report import Pages
     from planner.report.pdf_process import PdfProcess
@@ -37,7 +39,14 @@ def build(
     time_limit: Annotated[
         float | None, typer.Option("--time-limit", metavar="S", min=0.1, help="Seconds the optimiser may take.")
     ] = None,
-    old_plan: Annotated[Path | None, typer.Option("--from", hidden=True)] = None,
+    old_plan: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="OLD_PLAN", help="The plan in use: change as little of it as the cost allows."),
+    ] = None,
+    extra: Annotated[
+        float,
+        typer.Option("--from-extra", metavar="SHARE", min=0, max=1, help="How far above the least --from may lead."),
+    ] = 0.0,
     calibration: CalibrationFile = None,
 ) -> None:
     """Choose GPUs and write the plan.
@@ -45,7 +54,6 @@ def build(
     Writes plan.json, problem.json and the reports into DIR (default: plans/<spec name>/ under the current folder)
     and prints a summary.
     """
-    refuse_what_is_to_come(old_plan)
     from planner.catalog.load import Catalog
     from planner.names import refuse_unknown_names
     from planner.plan.build import build as plan_and_problem
@@ -57,11 +65,12 @@ def build(
     from planner.spec.load import load_spec
 
     wanted = report_formats(formats)
+    in_use = plan_in_use(old_plan, extra)
     loaded = load_spec(spec)
     catalog = catalog_in_use(ctx, Catalog.load(), calibration)
     refuse_unknown_names(loaded, catalog)
     with PdfProcess() if "pdf" in wanted else nullcontext() as printer:
-        built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit)
+        built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit, from_plan=in_use)
         plan = with_evidence(built.plan, catalog)
         pages = pages_of(plan, wanted)
         if printer is not None:
@@ -75,10 +84,21 @@ def build(
     refuse_infeasible(plan)
 
 
-def refuse_what_is_to_come(old_plan: Path | None) -> None:
-    """Raise InputError for options of the interface that this version cannot honour."""
-    if old_plan is not None:
-        raise InputError("--from: starting from an old plan is not in this version; leave it out, then use `plan diff`")
+def plan_in_use(path: Path | None, extra_share: float) -> OldPlan | None:
+    """The plan of --from; None without one.
+
+    Raises InputError when it cannot be read, and for a share without a plan that it could serve.
+    """
+    from planner.plan.io import read_plan
+    from planner.plan.replan import OldPlan
+
+    if path is None:
+        if extra_share:
+            raise InputError(
+                "--from-extra: says how much staying near an old plan may cost; name that plan with --from"
+            )
+        return None
+    return OldPlan(plan=read_plan(plan_file(path)), source=str(path), extra_share=extra_share)
 
 
 def write_pages_and_say(

@@ -15,6 +15,7 @@ from planner.plan.bill import node_loads, purchases, totals
 from planner.plan.facts import assumptions_used, facts_used, rented_assumption, rented_stand_at, stands_nowhere_known
 from planner.plan.fleet import FleetProblem
 from planner.plan.infeasible import infeasible_report
+from planner.plan.replan import Near, move_warnings, moves_section
 from planner.plan.sections import Pick, workload_plan
 from planner.plan.types import Inputs, Plan, PurchaseLine, SolverFacts, Status, Totals
 from planner.solve.scale import ROUNDING
@@ -29,6 +30,8 @@ SCALE_OF_OBJECTIVE = {"cost": MEGA, "power": WATTS_PER_KW, "gpus": 1, "carbon": 
 """Units of the problem in one unit of the plan; carbon then counts per month."""
 TOTAL_OF_OBJECTIVE = {"cost": "usd_per_hour", "power": "it_power_kw", "gpus": "gpus", "carbon": "kg_co2_per_month"}
 """The key of the plan's totals that an objective makes small."""
+ROUNDING_SHARE = 1e-6
+"""Share of a value that whole micro-units of the problem may hide."""
 NO_GPU_SHARING = "every replica has whole GPUs: sharing one GPU between replicas (MIG) is not planned in this version"
 TRAINING_STAYS = "nodes of training runs are counted as kept over the whole horizon, as those of services are"
 
@@ -44,6 +47,8 @@ class Work:
     """Workloads that nothing in the fleet can run."""
     fleet: FleetProblem | None
     solution: Solution | None
+    near: Near | None = None
+    """Where an old plan was given: how `solution` was found near it."""
     site: SiteFacts
     facts: PlanningFacts
     seed: int
@@ -61,17 +66,20 @@ def assemble(work: Work, *, created: str) -> Plan:
     picked = picks(work, fleet, solution)
     lines = purchases(fleet, solution)
     sums = totals(fleet, solution, lines, months=spec.horizon.months)
-    text = fleet_text(solution.status, spec.objective[0])
+    text = near_text(work.near, spec.objective[0]) if work.near else fleet_text(solution.status, spec.objective[0])
     cap = work.facts.value("utilisation-cap")
     sections = tuple(
         workload_plan(p, work.catalog, months=spec.horizon.months, utilisation_cap=cap, fleet_text=text) for p in picked
     )
+    facts = solver_facts(work, sums)
+    near_status: Status = "feasible" if facts.gap is None or facts.gap > 0 else "optimal"
     return Plan(
-        status=solution.status,
+        status=near_status if work.near else solution.status,
         totals=sums,
         purchases=lines,
         nodes=node_loads(fleet, solution),
         workloads=sections,
+        moves=moves_section(fleet, work.near, unit=unit_of(spec.objective[0])) if work.near else None,
         inputs=inputs_of(work, picked),
         warnings=tuple(plan_warnings(work, picked, lines)),
         **common(work, created, sums),
@@ -119,16 +127,33 @@ def fleet_text(status: Status, objective: str) -> str:
     return f"the {best[objective]} fleet found within the time limit"
 
 
+def near_text(near: Near, objective: str) -> str:
+    """The same for a fleet near an old plan."""
+    what = {"cost": "cost", "power": "power", "gpus": "number of GPUs", "carbon": "emissions"}[objective]
+    share = near.old.extra_share
+    bound = f"are at most {share:.1%} above the least" if share else "are the least"
+    bound = bound if objective == "carbon" else bound.replace("are", "is", 1)
+    fewest = "the fewest" if near.solution.status == "optimal" else "few"
+    return (
+        f"a fleet with {fewest} moves away from {near.old.source} whose {what} {bound} found for all workloads together"
+    )
+
+
+def unit_of(objective: str) -> float:
+    """Units of the problem's objective in one unit of the plan's."""
+    return SCALE_OF_OBJECTIVE[objective] / (HOURS_PER_MONTH if objective == "carbon" else 1)
+
+
 def solver_facts(work: Work, sums: Totals | None) -> SolverFacts:
     """What was proven, and how. The value is the plan's own, unrounded; the bound never stands above it."""
     name = work.loaded.spec.objective[0]
     solution = work.solution
     value = bound = gap = None
     if solution is not None and solution.status != "infeasible":
-        unit = SCALE_OF_OBJECTIVE[name] / (HOURS_PER_MONTH if name == "carbon" else 1)
         value = getattr(sums, TOTAL_OF_OBJECTIVE[name])
-        bound = None if solution.bound is None else min(solution.bound / unit, value)
-        gap = solution.gap
+        proven = work.near.least if work.near else solution
+        bound = None if proven.bound is None else min(proven.bound / unit_of(name), value)
+        gap = gap_of(value, bound) if work.near else solution.gap
     return SolverFacts(
         objective=value,
         objective_name=name,
@@ -140,6 +165,18 @@ def solver_facts(work: Work, sums: Totals | None) -> SolverFacts:
         seed=work.seed,
         rounding=ROUNDING,
     )
+
+
+def gap_of(value: float, bound: float | None) -> float | None:
+    """How far a value may stand above the least, as a share of its own; differences below rounding count as none.
+
+    >>> gap_of(10.0, 9.0), gap_of(10.0, 10.0), gap_of(10.0, None)
+    (0.1, 0.0, None)
+    """
+    if bound is None:
+        return None
+    gap = (value - bound) / value if value else 0.0
+    return gap if gap > ROUNDING_SHARE else 0.0
 
 
 def inputs_of(work: Work, picked: Sequence[Pick]) -> Inputs:
@@ -171,6 +208,8 @@ def model_configs(picked: Sequence[Pick], catalog: Catalog) -> dict[str, dict[st
 def plan_warnings(work: Work, picked: Sequence[Pick], lines: Sequence[PurchaseLine]) -> Iterator[str]:
     """What a reader should know about the whole fleet."""
     yield from work.site.warnings
+    if work.near is not None and work.fleet is not None:
+        yield from move_warnings(work.fleet, work.near.old)
     spec = work.loaded.spec
     spot = sum(row.nodes for row in lines if row.procurement == "spot")
     if spot:

@@ -16,6 +16,7 @@ from planner.candidates.types import Supply, WorkloadCandidates
 from planner.errors import ImpossibleError, InputError
 from planner.plan.assemble import Work, assemble
 from planner.plan.fleet import FleetProblem, fleet_problem
+from planner.plan.replan import Near, OldPlan, near_old_plan, refuse_strange
 from planner.plan.types import Plan
 from planner.solve.problem import Problem
 from planner.solve.solution import Solution
@@ -42,7 +43,7 @@ def build_plan(
     *,
     created: datetime | str,
     time_limit_s: float | None = None,
-    from_plan: Plan | None = None,
+    from_plan: OldPlan | None = None,
 ) -> Plan:
     """The best plan for a spec, or one whose `infeasible` says why there is none. See `build`."""
     return build(loaded, catalog, created=created, time_limit_s=time_limit_s, from_plan=from_plan).plan
@@ -54,23 +55,31 @@ def build(
     *,
     created: datetime | str,
     time_limit_s: float | None = None,
-    from_plan: Plan | None = None,
+    from_plan: OldPlan | None = None,
 ) -> Built:
-    """The best plan for a spec and the problem behind it; `created` is the time of day to write down.
+    """The best plan for a spec and the problem behind it; `created` is the time of day to write down;
+    with `from_plan` it is the plan with the fewest moves away from an old one at (nearly) the least value.
 
     Raises InputError for unknown names, pins that contradict each other and what this version cannot plan,
     NoPlanInTimeError when the time limit passes without any plan.
     """
-    refuse_what_is_not_planned(loaded, from_plan)
+    refuse_what_is_not_planned(loaded)
+    if from_plan is not None:
+        refuse_strange(from_plan, loaded)
     start = time.monotonic()
     supply = build_supply(loaded.spec, catalog)
     found = all_candidates(loaded, supply, catalog)
     lost = [entry for entry in found if not entry.candidates]
     fleet: FleetProblem | None = None
     solution: Solution | None = None
+    near: Near | None = None
     if not lost:
         fleet = fleet_problem(loaded.spec, found, planning_facts())
         solution = solved(fleet.problem, time_left(time_limit_s, start))
+        if from_plan is not None and solution.status != "infeasible":
+            left_s = time_left(time_limit_s, start)
+            near = near_old_plan(fleet, solution, from_plan, catalog, seed=SEED, time_limit_s=left_s)
+            solution = near.solution
     work = Work(
         loaded=loaded,
         catalog=catalog,
@@ -78,24 +87,24 @@ def build(
         lost=tuple(lost),
         fleet=fleet,
         solution=solution,
+        near=near,
         site=site_facts(loaded.spec, catalog),
         facts=planning_facts(),
         seed=SEED,
         wall_s=time.monotonic() - start,
     )
     written = created if isinstance(created, str) else created.isoformat(timespec="seconds")
-    return Built(plan=assemble(work, created=written), problem=fleet.problem if fleet else None)
+    problem = near.problem if near else fleet.problem if fleet else None
+    return Built(plan=assemble(work, created=written), problem=problem)
 
 
-def refuse_what_is_not_planned(loaded: LoadedSpec, from_plan: Plan | None) -> None:
+def refuse_what_is_not_planned(loaded: LoadedSpec) -> None:
     """Raise InputError for what a spec may say but this version cannot plan."""
     if loaded.spec.periods:
         raise InputError(
             f"{loaded.where(('periods',))}: periods: demand over several periods is not planned in this version; "
             "plan the last period alone, or bring the candidates to `plan solve`, which handles periods"
         )
-    if from_plan is not None:
-        raise InputError("starting from an old plan is not in this version; leave it out, then use `plan diff`")
 
 
 def all_candidates(loaded: LoadedSpec, supply: Supply, catalog: Catalog) -> Sequence[WorkloadCandidates]:

@@ -97,6 +97,18 @@ def seat_of(pick: Pick, catalog: Catalog) -> Seat:
     )
 
 
+def bare_seat(candidate: Candidate, source: Source, catalog: Catalog) -> Seat:
+    """A candidate's seat without what is said of it."""
+    return Seat(
+        name=candidate.workload,
+        engine=candidate.job.engine.name,
+        gpu=catalog.gpu(candidate.gpu),
+        host=source.host.id,
+        replicas=candidate.replicas,
+        warnings=(),
+    )
+
+
 def estimate_of(pick: Pick, seat: Seat, catalog: Catalog, *, months: int) -> WorkloadEstimate:
     """The estimate of the chosen candidate on the chosen nodes."""
     c, s = pick.candidate, pick.source

@@ -231,6 +231,35 @@ class WorkloadEvidence(Document):
     """What no device has measured in this configuration: memory, speed."""
 
 
+class WorkloadMoves(Document):
+    """What changes of one workload."""
+
+    workload: str
+    replicas_moved: int
+    """Replicas that are set up anew; 0 for a workload that is new."""
+    replicas_before: int
+
+
+class Moves(Document):
+    """Changes against the plan in use, where one was given."""
+
+    from_plan: str
+    """The file as the user named it."""
+    from_sha256: str
+    """Its `body_sha256`."""
+    extra_share: float
+    """How far above its least value the first objective was allowed to be, for fewer moves."""
+    count: int
+    """Replicas of workloads of the old plan that are set up anew."""
+    count_without: int
+    """The same for the best plan when moves do not count."""
+    least_objective: float
+    """Value of the first objective when moves do not count, in its unit."""
+    is_fewest: bool
+    """Proven: no plan within the allowed value has fewer."""
+    workloads: tuple[WorkloadMoves, ...]
+
+
 class Plan(Document):
     """The whole answer."""
 
@@ -249,6 +278,8 @@ class Plan(Document):
     pareto: tuple[Mapping[str, float], ...] = ()
     sensitivity: tuple[Mapping[str, Any], ...] = ()
     infeasible: Infeasible | None = None
+    moves: Moves | None = None
+    """Changes against an old plan; None where none was given."""
     inputs: Inputs
     warnings: tuple[str, ...] = ()
     evidence: tuple[WorkloadEvidence, ...] = ()

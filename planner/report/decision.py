@@ -102,6 +102,8 @@ def infeasible_sentence(plan: Plan) -> str:
 
 def status_word(plan: Plan) -> str:
     """The outcome in a few words."""
+    if plan.moves is not None and plan.moves.extra_share and plan.status == "feasible":
+        return "Near the plan in use"
     return STATUS_WORDS[plan.status]
 
 
@@ -210,6 +212,27 @@ def _bound_beside(s: SolverFacts) -> str:
 
 def proof_sentence(plan: Plan) -> str:
     """What the solver established, in plain words."""
+    return " ".join(text for text in (_proof_of_value(plan), moves_sentence(plan)) if text)
+
+
+def moves_sentence(plan: Plan) -> str:
+    """What changes against the plan in use; empty where none was given."""
+    m = plan.moves
+    if m is None:
+        return ""
+    old = shown(m.from_plan, longest=80)
+    if not m.count:
+        text = f"Nothing that runs after {old} has to move"
+    else:
+        moved = listed([f"{whole(w.replicas_moved)} of {shown(w.workload)}" for w in m.workloads if w.replicas_moved])
+        number = "1 replica is" if m.count == 1 else f"{whole(m.count)} replicas are"
+        text = f"Against {old}, {number} set up anew ({moved})"
+    if m.count_without > m.count:
+        text += f"; without regard to it, {whole(m.count_without)} would be"
+    return f"{text}{'' if m.is_fewest else '; fewer may be possible'}."
+
+
+def _proof_of_value(plan: Plan) -> str:
     solver, words = plan.solver, objective_words(plan.solver)
     if plan.status == "infeasible":
         return "Proven infeasible: no choice among the configurations considered meets all requirements at once."
@@ -218,6 +241,12 @@ def proof_sentence(plan: Plan) -> str:
         return (
             f"Proven optimal: no plan under {value} {words.unit} that runs each workload in one way, "
             "on one kind of node, meets these targets."
+        )
+    if plan.moves is not None and plan.moves.extra_share and solver.best_bound is not None and solver.gap is not None:
+        return (
+            f"Kept near the plan in use: {percent(solver.gap, 1)} of its value is above "
+            f"{bound_text(solver.best_bound)} {words.unit}, under which no plan exists; the plan may stand "
+            f"{percent(plan.moves.extra_share, 1)} above the least value found."
         )
     if solver.best_bound is not None and solver.gap is not None:
         return (

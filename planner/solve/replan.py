@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 
-from planner.solve.problem import Column, Problem, Workload
+from planner.solve.problem import LIMITS, Column, Problem, Workload
 from planner.solve.solution import Solution
 from planner.solve.solver import solve
 
@@ -38,15 +38,25 @@ def least_change(
 
     Raises NoPlanInTimeError as `solve` does. An infeasible problem is explained as `solve` explains it.
     """
-    first = problem.objective[0]
     best = solve(problem, time_limit_s=time_limit_s, seed=seed)
-    if best.status == "infeasible" or first not in type(problem.limits).model_fields:
+    if best.status == "infeasible" or problem.objective[0] not in type(problem.limits).model_fields:
         return best
-    allowed = int(best.objective[first] * (1 + extra_share))
-    limits = problem.limits.model_copy(update={first: allowed})
-    objective = tuple(dict.fromkeys(("moves", *problem.objective)))
-    asked = counting_moves(problem.model_copy(update={"limits": limits, "objective": objective}), running)
+    asked = near_the_best(counting_moves(problem, running), best, extra_share=extra_share)
     return solve(asked, time_limit_s=time_limit_s, seed=seed, start_from=best)
+
+
+def near_the_best(problem: Problem, best: Solution, *, extra_share: Fraction = Fraction(0)) -> Problem:
+    """The problem of the fewest moves among answers whose first objective is at most `extra_share` above `best`.
+
+    Its own limits hold as before. The first objective must be one that can be limited.
+    """
+    first = problem.objective[0]
+    assert first in LIMITS, f"{first} cannot be limited"
+    allowed = int(best.objective[first] * (1 + extra_share))
+    own = getattr(problem.limits, first)
+    limits = problem.limits.model_copy(update={first: allowed if own is None else min(allowed, own)})
+    objective = tuple(dict.fromkeys(("moves", *problem.objective)))
+    return problem.model_copy(update={"limits": limits, "objective": objective})
 
 
 def _counted(w: Workload, running: Collection[str] | None) -> Workload:

@@ -127,7 +127,11 @@ BAD_USAGE = {
     "a folder for a spec": (["check", "."], "folder"),
     "unknown report format": (["build", "good.yaml", "--format", "docx"], "docx"),
     "a time limit of nothing": (["build", "good.yaml", "--time-limit", "0"], "--time-limit"),
-    "an old plan to start from": (["build", "good.yaml", "--from", "old.json"], "not in this version"),
+    "an old plan to start from": (["build", "good.yaml", "--from", "old.json"], "old.json: cannot be read"),
+    "more for an old plan that is not named": (
+        ["build", "good.yaml", "--from-extra", "0.1"],
+        "name that plan with --from",
+    ),
     "a calibration that is not there": (["build", "good.yaml", "--calibration", "c.json"], "c.json: cannot be read"),
     "neither spec nor flags": (["estimate"], "--model"),
     "both spec and flags": (["estimate", "good.yaml", "--model", "gpt2"], "not both"),

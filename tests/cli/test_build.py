@@ -61,6 +61,17 @@ def test_a_second_build_gives_the_same_bytes_but_for_the_times(small: Path) -> N
     assert plans[0] == plans[1]
 
 
+def test_built_from_its_own_plan_nothing_moves(plan: RunPlan, small: Path) -> None:
+    plan("build", small, "-o", "first", "--format", "json")
+    done = plan("build", small, "-o", "second", "--format", "json", "--from", "first", "--from-extra", "0.1")
+    assert done.code == 0, done.err
+    assert "Nothing that runs after first has to move" in " ".join(done.out.split())
+    moves = json.loads(Path("second/plan.json").read_text())["moves"]
+    assert moves["from_plan"] == "first"
+    assert moves["from_sha256"] == json.loads(Path("first/plan.json").read_text())["body_sha256"]
+    assert (moves["count"], moves["extra_share"]) == (0, 0.1)
+
+
 def test_without_a_plan_the_document_says_why_and_the_code_is_3(plan: RunPlan, folder: Path) -> None:
     (folder / "hopeless.yaml").write_text(HOPELESS)
     done = plan("build", "hopeless.yaml", "-o", "out", "--format", "html")
