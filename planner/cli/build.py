@@ -47,6 +47,14 @@ def build(
         float,
         typer.Option("--from-extra", metavar="SHARE", min=0, max=1, help="How far above the least --from may lead."),
     ] = 0.0,
+    alternatives: Annotated[
+        bool,
+        typer.Option("--alternatives", help="Solve the fleet again with each alternative, and on each GPU type alone."),
+    ] = False,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="What one more node saves, and at what prices the choice flips.")
+    ] = False,
+    pareto: Annotated[bool, typer.Option("--pareto", help="The front of cost and power.")] = False,
     calibration: CalibrationFile = None,
 ) -> None:
     """Choose GPUs and write the plan.
@@ -58,6 +66,7 @@ def build(
     from planner.names import refuse_unknown_names
     from planner.plan.build import build as plan_and_problem
     from planner.plan.io import write_plan, write_problem
+    from planner.plan.questions import Questions
     from planner.replay.evidence import with_evidence
     from planner.report import pages_of
     from planner.report.pdf_process import PdfProcess
@@ -67,10 +76,13 @@ def build(
     wanted = report_formats(formats)
     in_use = plan_in_use(old_plan, extra)
     loaded = load_spec(spec)
+    asked = Questions(alternatives=alternatives, sensitivity=sensitivity, pareto=pareto)
     catalog = catalog_in_use(ctx, Catalog.load(), calibration)
     refuse_unknown_names(loaded, catalog)
     with PdfProcess() if "pdf" in wanted else nullcontext() as printer:
-        built = plan_and_problem(loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit, from_plan=in_use)
+        built = plan_and_problem(
+            loaded, catalog, created=datetime.now(UTC), time_limit_s=time_limit, from_plan=in_use, asked=asked
+        )
         plan = with_evidence(built.plan, catalog)
         pages = pages_of(plan, wanted)
         if printer is not None:

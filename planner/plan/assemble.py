@@ -15,6 +15,7 @@ from planner.plan.bill import node_loads, purchases, totals
 from planner.plan.facts import assumptions_used, facts_used, rented_assumption, rented_stand_at, stands_nowhere_known
 from planner.plan.fleet import FleetProblem
 from planner.plan.infeasible import infeasible_report
+from planner.plan.questions import Questions, insights
 from planner.plan.replan import Near, move_warnings, moves_section
 from planner.plan.sections import Pick, workload_plan
 from planner.plan.types import Inputs, Plan, PurchaseLine, SolverFacts, Status, Totals
@@ -49,6 +50,8 @@ class Work:
     solution: Solution | None
     near: Near | None = None
     """Where an old plan was given: how `solution` was found near it."""
+    asked: Questions
+    """What else is to be answered."""
     site: SiteFacts
     facts: PlanningFacts
     seed: int
@@ -68,8 +71,12 @@ def assemble(work: Work, *, created: str) -> Plan:
     sums = totals(fleet, solution, lines, months=spec.horizon.months)
     text = near_text(work.near, spec.objective[0]) if work.near else fleet_text(solution.status, spec.objective[0])
     cap = work.facts.value("utilisation-cap")
+    more = insights(fleet, work.near.least if work.near else solution, picked, work.asked)
     sections = tuple(
-        workload_plan(p, work.catalog, months=spec.horizon.months, utilisation_cap=cap, fleet_text=text) for p in picked
+        workload_plan(
+            p, work.catalog, months=spec.horizon.months, utilisation_cap=cap, fleet_text=text, again=more.again
+        )
+        for p in picked
     )
     facts = solver_facts(work, sums)
     near_status: Status = "feasible" if facts.gap is None or facts.gap > 0 else "optimal"
@@ -80,8 +87,11 @@ def assemble(work: Work, *, created: str) -> Plan:
         nodes=node_loads(fleet, solution),
         workloads=sections,
         moves=moves_section(fleet, work.near, unit=unit_of(spec.objective[0])) if work.near else None,
+        pareto=more.pareto,
+        sensitivity=more.sensitivity,
+        one_gpu_type=more.one_gpu_type,
         inputs=inputs_of(work, picked),
-        warnings=tuple(plan_warnings(work, picked, lines)),
+        warnings=(*plan_warnings(work, picked, lines), *more.warnings),
         **common(work, created, sums),
     )
 

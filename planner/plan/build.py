@@ -16,6 +16,7 @@ from planner.candidates.types import Supply, WorkloadCandidates
 from planner.errors import ImpossibleError, InputError
 from planner.plan.assemble import Work, assemble
 from planner.plan.fleet import FleetProblem, fleet_problem
+from planner.plan.questions import Questions
 from planner.plan.replan import Near, OldPlan, near_old_plan, refuse_strange
 from planner.plan.types import Plan
 from planner.solve.problem import Problem
@@ -56,9 +57,11 @@ def build(
     created: datetime | str,
     time_limit_s: float | None = None,
     from_plan: OldPlan | None = None,
+    asked: Questions | None = None,
 ) -> Built:
     """The best plan for a spec and the problem behind it; `created` is the time of day to write down;
-    with `from_plan` it is the plan with the fewest moves away from an old one at (nearly) the least value.
+    with `from_plan` it is the plan with the fewest moves away from an old one at (nearly) the least value;
+    `asked` is what else is to be answered.
 
     Raises InputError for unknown names, pins that contradict each other and what this version cannot plan,
     NoPlanInTimeError when the time limit passes without any plan.
@@ -88,6 +91,7 @@ def build(
         fleet=fleet,
         solution=solution,
         near=near,
+        asked=asked or Questions(),
         site=site_facts(loaded.spec, catalog),
         facts=planning_facts(),
         seed=SEED,

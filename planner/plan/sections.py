@@ -18,10 +18,11 @@ from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
 from planner.estimate.warnings import configuration_warnings
 from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
 from planner.spec.types import InferWorkload, TrainWorkload, Workload
-from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MILLI, SECONDS_PER_HOUR, usd
+from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MEGA, MILLI, SECONDS_PER_HOUR, usd
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
+    from planner.solve.alternatives import Forced
 
 MOST_ALTERNATIVES = 5
 NO_MONEY = usd(0.0)
@@ -30,6 +31,16 @@ SAME_PRICE = (
     "number format and the room left in the targets"
 )
 """Said of a way that costs as much as the chosen one. The order is that of the tie breaks of the problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherWay:
+    """A way that was not chosen, on the source that makes it cheapest."""
+
+    usd_per_hour: float
+    """Its share of the list price."""
+    candidate: Candidate
+    source: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +59,20 @@ def share_usd_per_hour(candidate: Candidate, source: Source) -> float:
 
 
 def workload_plan(
-    pick: Pick, catalog: Catalog, *, months: int, utilisation_cap: float, fleet_text: str
+    pick: Pick,
+    catalog: Catalog,
+    *,
+    months: int,
+    utilisation_cap: float,
+    fleet_text: str,
+    again: Mapping[tuple[str, str, str], Forced],
 ) -> WorkloadPlan:
-    """The whole section. `fleet_text` says in what sense the fleet is the best one."""
+    """The whole section. `fleet_text` says in what sense the fleet is the best one, `again` what fleets cost in which
+    a workload's GPU and number format are forced."""
     seat = seat_of(pick, catalog)
     estimate = estimate_of(pick, seat, catalog, months=months)
     met = tuple(demand_met(pick.workload, estimate, utilisation_cap=utilisation_cap))
-    others = alternatives(pick, seat)
+    others = alternatives(pick, seat, again)
     c, s = pick.candidate, pick.source
     placement = Placement(
         offer=s.offer,
@@ -197,9 +215,37 @@ def headroom(pick: Pick, estimate: WorkloadEstimate, met: Sequence[DemandMet]) -
     return left
 
 
-def alternatives(pick: Pick, seat: Seat) -> tuple[Alternative, ...]:
-    """The best few other ways: the cheapest of each GPU and number format, by its share of the list price."""
+def alternatives(pick: Pick, seat: Seat, again: Mapping[tuple[str, str, str], Forced]) -> tuple[Alternative, ...]:
+    """The best few other ways, each with what the fleet costs with it where that was solved."""
     chosen = share_usd_per_hour(pick.candidate, pick.source)
+    found = []
+    for way in other_ways(pick):
+        forced = again.get((pick.workload.name, way.candidate.gpu, format_of(way.candidate)))
+        row = alternative(way.usd_per_hour, way.candidate, way.source, seat, more=way.usd_per_hour - chosen)
+        found.append(row if forced is None else with_fleet_cost(row, forced))
+    return tuple(found)
+
+
+def with_fleet_cost(row: Alternative, forced: Forced) -> Alternative:
+    """The alternative with what it costs the whole fleet."""
+    if not forced.in_time:
+        return row
+    if forced.more is None:
+        return row.model_copy(update={"why_not": "with it no fleet keeps all limits and runs all workloads"})
+    more = max(0.0, forced.more / MEGA)
+    at_most = "" if forced.is_proven else "at most "
+    text = (
+        f"the cheapest fleet with it costs {at_most}{usd(more)} per hour more"
+        if usd(more) != NO_MONEY
+        else "a fleet with it costs the same; the choice fell by power, nodes, number format and room in the targets"
+    )
+    return row.model_copy(
+        update={"fleet_usd_per_hour_more": more, "fleet_is_proven": forced.is_proven, "why_not": text}
+    )
+
+
+def other_ways(pick: Pick) -> list[OtherWay]:
+    """The cheapest way of each other GPU and number format, by its share of the list price; the best few."""
     best: dict[tuple[str, str], tuple[float, str, Candidate, Source]] = {}
     by_kind: dict[int, list[Source]] = {}
     for source in pick.found.sources:
@@ -212,7 +258,7 @@ def alternatives(pick: Pick, seat: Seat) -> tuple[Alternative, ...]:
                 best[key] = entry
     best.pop((pick.candidate.gpu, format_of(pick.candidate)), None)
     ranked = sorted(best.values(), key=lambda e: e[:2])[:MOST_ALTERNATIVES]
-    return tuple(alternative(cost, c, s, seat, more=cost - chosen) for cost, _, c, s in ranked)
+    return [OtherWay(usd_per_hour=cost, candidate=c, source=s) for cost, _, c, s in ranked]
 
 
 def format_of(candidate: Candidate) -> str:

@@ -121,6 +121,23 @@ class Alternative(Document):
     usd_per_hour_more: float | None
     power_kw: float | None
     why_not: str
+    fleet_usd_per_hour_more: float | None = None
+    """What the whole fleet costs more, solved again with this GPU and number format forced; None where it was not
+    solved again or no fleet exists with it (`why_not` says which)."""
+    fleet_is_proven: bool = False
+    """No cheaper fleet exists with it."""
+
+
+class OneGpuType(Document):
+    """The fleet with every workload on one GPU type."""
+
+    gpu: str
+    usd_per_hour: float | None
+    usd_per_hour_more: float | None
+    is_proven: bool
+    """No cheaper fleet of that type exists."""
+    why_not: str = ""
+    """Why there is none; empty where there is one."""
 
 
 class Rejected(Document):
@@ -277,6 +294,8 @@ class Plan(Document):
     workloads: tuple[WorkloadPlan, ...]
     pareto: tuple[Mapping[str, float], ...] = ()
     sensitivity: tuple[Mapping[str, Any], ...] = ()
+    one_gpu_type: tuple[OneGpuType, ...] = ()
+    """All on one GPU type, for each type that can run all, where it was asked for or quick."""
     infeasible: Infeasible | None = None
     moves: Moves | None = None
     """Changes against an old plan; None where none was given."""

@@ -43,6 +43,7 @@ def render_markdown(view: ReportView) -> str:
     workloads = [(w.name, w.summary, f"{w.memory.peak} / {w.memory.usable} GiB", w.status_word) for w in view.workloads]
     lines += _table(["workload", "runs as", "memory a GPU", "targets"], workloads)
     lines += [escaped(view.proof), ""]
+    lines += [*(f"- {escaped(text)}" for text in view.outlook), ""] if view.outlook else []
     seen = [(e.workload, e.figure, e.measured, e.predicted, e.error, e.differs) for e in view.evidence]
     lines += _table(["evidence for", "figure", "measured", "predicted", "error", "differs in"], seen)
     lines += [f"- ⚠ {escaped(w)}" for w in view.warnings]

@@ -41,6 +41,7 @@ def summary_of(view: ReportView) -> str:
         for w in view.workloads:
             lines += _workload_lines(w)
     lines += ["", *wrapped(view.proof)]
+    lines += ["", *(line for text in view.outlook for line in wrapped(text))] if view.outlook else []
     lines += [line for w in view.warnings for line in wrapped(f"Warning: {w}")]
     return "\n".join(lines) + "\n"
 

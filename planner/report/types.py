@@ -352,6 +352,8 @@ class ReportView:
     """(workload, GPU, reason), for `rejected.csv`."""
     proof: str
     proof_facts: tuple[Pair, ...]
+    outlook: tuple[str, ...]
+    """What would change the answer, a sentence a line: one more node, other prices, less power, one GPU type."""
     evidence: tuple[EvidenceRow, ...]
     unproven: tuple[str, ...]
     """What no device has measured, a workload a line."""

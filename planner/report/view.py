@@ -20,6 +20,7 @@ from planner.report.decision import (
 )
 from planner.report.evidence import evidence_rows, unproven_lines
 from planner.report.numbers import figure, money, shown, whole
+from planner.report.outlook import outlook_lines
 from planner.report.types import (
     ConflictRow,
     FactRow,
@@ -77,6 +78,7 @@ def view_of(plan: Plan, audience: str = ALL_READERS) -> ReportView:
         all_rejected=_all_rejected(plan),
         proof=proof_sentence(plan),
         proof_facts=proof_facts(plan),
+        outlook=tuple(outlook_lines(plan)),
         evidence=evidence_rows(plan),
         unproven=tuple(unproven_lines(plan)),
         facts=facts_view((*plan.inputs.assumptions, *plan.inputs.facts)),

@@ -314,7 +314,9 @@ def _alternative(a: Alternative) -> AlternativeRow:
         gpus=whole(a.gpus),
         config=config_phrase(a.config),
         usd_per_hour=money(a.usd_per_hour) if a.usd_per_hour is not None else UNKNOWN,
-        more=signed(a.usd_per_hour_more),
+        more=f"fleet {signed(a.fleet_usd_per_hour_more)}"
+        if a.fleet_usd_per_hour_more is not None
+        else signed(a.usd_per_hour_more),
         power_kw=figure(a.power_kw) if a.power_kw is not None else UNKNOWN,
         why_not=shown(a.why_not, longest=300),
     )

@@ -35,27 +35,36 @@ def forced_choices(
     workload: str,
     groups: Mapping[str, Collection[str]],
     *,
-    time_limit_s: float = 5.0,
+    time_limit_s: float | None = 5.0,
+    deterministic_limit: float | None = None,
 ) -> tuple[Forced, ...]:
-    """For each group of columns of one workload, by name: the best fleet that takes one of it; cheapest first."""
-    deadline_s = time.monotonic() + time_limit_s
+    """For each group of columns of one workload, by name: the best fleet that takes one of it; cheapest first.
+
+    `deterministic_limit` bounds the work of each (see `solve`), the time limit that of all together.
+    """
+    effort = _Effort.of(time_limit_s, deterministic_limit)
     found = [
-        _forced(name, _only(problem, {workload: frozenset(columns)}), best, deadline_s)
+        _forced(name, _only(problem, {workload: frozenset(columns)}), best, effort)
         for name, columns in sorted(groups.items())
     ]
     return tuple(sorted(found, key=lambda f: (f.more is None, f.more or 0, f.name)))
 
 
 def all_on(
-    problem: Problem, best: Solution, groups: Mapping[str, Collection[str]], *, time_limit_s: float = 10.0
+    problem: Problem,
+    best: Solution,
+    groups: Mapping[str, Collection[str]],
+    *,
+    time_limit_s: float | None = 10.0,
+    deterministic_limit: float | None = None,
 ) -> tuple[Forced, ...]:
     """For each group of node types, by name (all nodes of one GPU type, say): the best fleet of these alone."""
-    deadline_s = time.monotonic() + time_limit_s
+    effort = _Effort.of(time_limit_s, deterministic_limit)
     found = []
     for name, types in sorted(groups.items()):
         columns = {w.id: frozenset(c.id for c in w.columns if c.node in types) for w in problem.workloads}
         if all(columns.values()):
-            found.append(_forced(name, _only(problem, columns), best, deadline_s))
+            found.append(_forced(name, _only(problem, columns), best, effort))
         else:
             found.append(Forced(name=name, solution=None, more=None))
     return tuple(sorted(found, key=lambda f: (f.more is None, f.more or 0, f.name)))
@@ -70,12 +79,31 @@ def _only(problem: Problem, columns: Mapping[str, frozenset[str]]) -> Problem:
     return problem.model_copy(update={"workloads": workloads, "objective": problem.objective[:1]})
 
 
-def _forced(name: str, asked: Problem, best: Solution, deadline_s: float) -> Forced:
-    left_s = deadline_s - time.monotonic()
-    if left_s <= 0:
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """How long all questions together, and how hard each, may be worked on."""
+
+    deadline_s: float | None
+    deterministic_limit: float | None
+
+    @staticmethod
+    def of(time_limit_s: float | None, deterministic_limit: float | None) -> _Effort:
+        """From now on."""
+        return _Effort(None if time_limit_s is None else time.monotonic() + time_limit_s, deterministic_limit)
+
+
+def _forced(name: str, asked: Problem, best: Solution, effort: _Effort) -> Forced:
+    left_s = None if effort.deadline_s is None else effort.deadline_s - time.monotonic()
+    if left_s is not None and left_s <= 0:
         return Forced(name=name, solution=None, more=None, in_time=False)
     try:
-        found = solve(asked, time_limit_s=left_s, start_from=best, why_not=False)
+        found = solve(
+            asked,
+            time_limit_s=left_s,
+            deterministic_limit=effort.deterministic_limit,
+            start_from=best,
+            why_not=False,
+        )
     except NoPlanInTimeError:
         return Forced(name=name, solution=None, more=None, in_time=False)
     if found.status == "infeasible":
