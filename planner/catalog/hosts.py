@@ -106,17 +106,19 @@ def host_of_offer(catalog: Catalog, offer: Offer) -> Host:
 def default_host(catalog: Catalog, gpu_id: str, num_gpus: int) -> Host:
     """Where a GPU pinned without a node sits: the smallest catalog node that holds enough of them.
 
-    More GPUs than any node holds go to the largest node with a network figure; a GPU that no node holds gets
-    a typical host. Which one it is stands in `assumptions`.
+    More GPUs than any node holds go to the largest node with a network figure; but workstations are no cluster, so
+    four RTX 4090 stand in one larger machine if a typical host takes them all, and not in two with a network between.
+    A GPU that no node holds gets a typical host. Which one it is stands in `assumptions`.
 
     Raises UnknownNameError for an unknown GPU.
     """
     gpu = catalog.gpu(gpu_id)
     own = nodes_with(catalog, gpu)
-    if not own:
+    enough = [n for n in own if n.num_gpus >= num_gpus]
+    desktops = bool(own) and not enough and all(n.kind == "workstation" for n in own)
+    if not own or (desktops and num_gpus <= template_of(catalog, gpu).max_gpus):
         host = typical_host(catalog, gpu, num_gpus)
     else:
-        enough = [n for n in own if n.num_gpus >= num_gpus]
         networked = [n for n in own if n.network_bytes_per_second_per_gpu is not None]
         node = enough[0] if enough else max(networked or own, key=lambda n: n.num_gpus)
         host = host_of_node(catalog, node)
@@ -163,7 +165,7 @@ def link_reach(whole: Host, num_gpus: int) -> int:
 
 
 def typical_host(catalog: Catalog, gpu: Gpu, num_gpus: int) -> Host:
-    """A host for a GPU that no catalog node holds, as `catalogs/hosts.yaml` describes its form factor.
+    """A host for GPUs that no catalog node holds, as `catalogs/hosts.yaml` describes their form factor.
 
     A workstation holds the GPUs asked for; a server comes with all its places filled.
 
@@ -173,8 +175,9 @@ def typical_host(catalog: Catalog, gpu: Gpu, num_gpus: int) -> Host:
     held = min(num_gpus, template.max_gpus) if template.node_kind == "workstation" else template.max_gpus
     speed, reach = direct_link(gpu, held)
     power_kw = None if gpu.tdp_kw is None else template.power_kw_without_gpus + held * gpu.tdp_kw
+    them = f"{num_gpus} of them" if nodes_with(catalog, gpu) else "it"
     assumptions = [
-        f"{gpu.id}: the catalog holds no node with it; RAM, NVMe, network and host power are those of {template.id}"
+        f"{gpu.id}: the catalog holds no node with {them}; RAM, NVMe, network and host power are those of {template.id}"
     ]
     if held > 1:
         way = "NVLink or its like" if gpu.nvlink_bytes_per_second else "PCIe"

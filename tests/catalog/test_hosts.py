@@ -93,6 +93,20 @@ def test_a_gpu_without_a_node_gets_a_typical_host_and_says_so(catalog: Catalog) 
     assert sum("catalog holds no node" in text for text in host.assumptions) == 1
 
 
+@pytest.mark.parametrize(("gpu", "num_gpus"), [("rtx-4090-24gb", 4), ("rtx-a6000-48gb", 2), ("rtx-3090-24gb", 8)])
+def test_more_cards_than_a_workstation_of_the_catalog_holds_stand_in_one_larger_machine(
+    catalog: Catalog, gpu: str, num_gpus: int
+) -> None:
+    """The catalog's workstations hold one or two of them; nobody splits a layer over two desktops' network."""
+    host = default_host(catalog, gpu, num_gpus)
+    assert host.num_gpus == num_gpus
+    assert any(f"no node with {num_gpus} of them" in text for text in host.assumptions)
+
+
+def test_bridged_cards_stay_pairs_in_a_larger_workstation(catalog: Catalog) -> None:
+    assert default_host(catalog, "rtx-3090-24gb", 4).link_num_gpus == 2
+
+
 def test_a_machine_like_a_smaller_one_has_a_link_over_all_its_gpus(catalog: Catalog) -> None:
     """16 A100 in one a2-megagpu-16g: the catalog's largest node has 8 behind one switch."""
     offer = next(o for o in catalog.offers if o.num_gpus == 16 and o.gpu == "a100-sxm-40gb")
