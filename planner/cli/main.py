@@ -23,6 +23,7 @@ from planner.cli import (
     report,
     schema,
     solve,
+    sweep,
     validate,
 )
 from planner.cli.console import answer, say, tolerant_streams
@@ -49,6 +50,7 @@ app.command()(report.report)
 app.command()(explain.explain)
 app.command()(diff.diff)
 app.command()(solve.solve)
+app.command()(sweep.sweep)
 app.command()(validate.validate)
 app.command()(calibrate.calibrate)
 app.add_typer(catalog.app, name="catalog")
