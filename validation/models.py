@@ -9,6 +9,7 @@ that asks for remote code is refused. torch and transformers are imported when a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ AUTO_CLASSES = (
     "AutoModel",
 )
 """Where a config names no class: the first of these that knows its type."""
+RANDOM_BLOCK = 2**22
+"""Values drawn for a tensor in host memory before they repeat: more than any row or tile of a kernel."""
+RANDOM_OPS = ("aten.normal_.default", "aten.uniform_.default")
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 """What the families call the number of layers; the first one a config has counts."""
 ENCODER_LAYER_KEYS = ("encoder_layers", "num_layers")
@@ -111,8 +115,31 @@ def build(
     from_config: Callable[..., PreTrainedModel] = found._from_config
     chosen = "eager" if attention == "sdpa" and not found._supports_sdpa else attention
     options = {"attn_implementation": chosen} | ({"experts_implementation": experts} if experts else {})
-    with torch.device(device):
+    with torch.device(device), quick_random() if torch.device(device).type == "cpu" else contextlib.nullcontext():
         return from_config(own, dtype=dtype, **options)
+
+
+def quick_random() -> contextlib.AbstractContextManager[object]:
+    """Random numbers of large tensors repeat a block of `RANDOM_BLOCK`: one core draws 10^8 a second, copies 10^10."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Quick(TorchDispatchMode):
+        """Draws the first block of a tensor and copies it into the rest."""
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            drawn = args[0] if str(func) in RANDOM_OPS else None
+            if drawn is None or drawn.numel() <= RANDOM_BLOCK or not drawn.is_contiguous():
+                return func(*args, **(kwargs or {}))
+            flat, filled = drawn.view(-1), RANDOM_BLOCK
+            func(flat[:filled], *args[1:], **(kwargs or {}))
+            while filled < flat.numel():
+                more = min(filled, flat.numel() - filled)
+                flat[filled : filled + more].copy_(flat[:more])
+                filled += more
+            return drawn
+
+    made: Callable[[], contextlib.AbstractContextManager[object]] = Quick
+    return made()
 
 
 def num_layers(config: PretrainedConfig) -> int:

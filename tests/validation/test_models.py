@@ -54,6 +54,16 @@ def test_cutting_layers_leaves_the_rest_of_the_model(keys: dict[str, Any]) -> No
     assert whole - four == (num_layers(config) - 4) // 2 * (four - two)
 
 
+def test_large_tensors_in_host_memory_repeat_a_block_of_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("validation.models.RANDOM_BLOCK", 1000)
+    keys = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 555}
+    model = build(hf_config(keys), dtype=torch.bfloat16, device="cpu")
+    values = model.get_input_embeddings().weight.flatten()
+    assert torch.equal(values[1000:2000], values[:1000])
+    assert values[:1000].unique().numel() > 100
+    assert 0.019 < float(values.float().std()) < 0.021  # initializer_range of a llama
+
+
 @pytest.mark.parametrize("keys", [{}, {"model_type": "no-such-model"}])
 def test_an_unknown_type_is_an_error_that_says_so(keys: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="model_type"):
