@@ -147,7 +147,7 @@ def verdict(
     if stopped == "timeout":
         return Outcome(state="timeout", detail=f"not done after {limit_s:g} s; ended")
     if stopped == "host":
-        return Outcome(state="oom", detail=f"took more than {gib(limit_bytes)} of host memory; ended")
+        return Outcome(state="no-memory", detail=f"took more than {gib(limit_bytes)} of host memory; ended")
     if result is not None and isinstance(result.get("state"), str):
         return Outcome(state=result["state"], detail=str(result.get("detail", ""))[:2000])
     if OOM_WORDS.search(talk):

@@ -74,7 +74,9 @@ def attempt(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
     except (UnsupportedError, ModelError) as err:
         return {"state": "unsupported", "detail": str(err)}
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError) as err:
-        if "out of memory" in str(err).casefold() or "can't allocate memory" in str(err).casefold():
+        if "DefaultCPUAllocator" in str(err):  # says nothing of the device, which alone a plan's "fits" is about
+            return {"state": "no-memory", "detail": f"host memory: {first_line(err)}"}
+        if "out of memory" in str(err).casefold():
             return {"state": "oom", "detail": first_line(err)}
         traceback.print_exc()
         return {"state": "error", "detail": f"{type(err).__name__}: {first_line(err)}"}
