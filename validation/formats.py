@@ -54,7 +54,7 @@ def quantised(model: nn.Module, precision: str, device: str) -> nn.Module:
         case "nf4" | "int8":
             return _bitsandbytes(model, precision, device)
         case "fp8" | "int8-w8a8":
-            return _torchao(model.to(device), precision)
+            return _torchao(model, precision, device)
         case _:
             return model.to(device)
 
@@ -104,9 +104,10 @@ def _bitsandbytes(model: nn.Module, precision: str, device: str) -> nn.Module:
     return model.to(device)
 
 
-def _torchao(model: nn.Module, precision: str) -> nn.Module:
-    """FP8 or INT8 weights and activations, as torchao's configurations make them."""
+def _torchao(model: nn.Module, precision: str, device: str) -> nn.Module:
+    """FP8 or INT8 weights and activations, layer by layer, so that the 16-bit model is never whole on the device."""
     needs("torchao", why=f"precision {precision}")
+    import torch
     from torchao.quantization import (
         Float8DynamicActivationFloat8WeightConfig,
         Int8DynamicActivationInt8WeightConfig,
@@ -121,7 +122,9 @@ def _torchao(model: nn.Module, precision: str) -> nn.Module:
     else:
         config = Int8DynamicActivationInt8WeightConfig()
     try:
-        quantize_(model, config, filter_fn=lambda module, _name: id(module) in chosen)
+        quantize_(model, config, filter_fn=lambda module, _name: id(module) in chosen, device=device)
+    except torch.OutOfMemoryError:
+        raise
     except (AssertionError, NotImplementedError, RuntimeError) as err:
         raise UnsupportedError(f"torchao cannot make {precision} weights here: {err}") from None
     return model

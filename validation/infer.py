@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from validation.device import Cpu, median_s
-from validation.formats import UnsupportedError, needs, quantised, weight_bytes, weights_dtype
+from validation.formats import QUANTISED, UnsupportedError, needs, quantised, weight_bytes, weights_dtype
 from validation.models import build, hf_config
 from validation.offload import is_split, placed
 from validation.trial import Trial
@@ -47,6 +47,9 @@ def check(trial: Trial, device: Cpu) -> None:
             raise UnsupportedError(f"{degree} {trial.number(degree)} of engine transformers is not replayed")
     if trial.text("kv_precision") not in (*KV_16_BIT, "int8"):
         raise UnsupportedError(f"transformers keeps no KV cache in {trial.text('kv_precision')}")
+    precision = trial.text("precision", "bf16")
+    if is_split(trial) and precision in QUANTISED:
+        raise UnsupportedError(f"weights in {precision} are replayed on one GPU, not split or offloaded")
     if trial.share("kv_cpu") and device.kind == "cpu":
         raise UnsupportedError("a KV cache in host memory needs a GPU beside it")
 

@@ -105,7 +105,9 @@ def model_of(trial: Trial, device: Cpu, details: dict[str, Any]) -> nn.Module:
     if method == "qlora":
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        model = quantised(model, trial.text("base_precision", "nf4"), device.kind)
+        base = trial.text("base_precision", "nf4")
+        model = quantised(model, base, device.kind)
+        model.is_loaded_in_4bit, model.is_loaded_in_8bit = base == "nf4", base == "int8"  # chooses peft's own layers
         if trial.options.get("kbit_upcast", True):
             upcast_small_parts(model)
     kind = trial.text("checkpointing", "none")

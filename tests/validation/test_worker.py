@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.validation.conftest import LLAMA
+from validation.device import Cpu
+from validation.formats import quantised
+from validation.models import build, hf_config
 from validation.offload import layer_places
 from validation.tiny import tiny, tiny_keys
+from validation.train import model_of
 from validation.trial import Trial
 from validation.worker import attempt
 
@@ -107,6 +112,7 @@ def test_shares_of_an_offload_split_are_whole_layers() -> None:
     [
         ({}, {"tensor_parallel": 2}, "tensor_parallel 2"),
         ({}, {"kv_precision": "fp8"}, "no KV cache in fp8"),
+        ({}, {"precision": "nf4", "offload": {"weights_cpu": 0.5}}, "weights in nf4 are replayed on one GPU"),
         ({}, {"precision": "int4-awq"}, "no kernels for weights in int4-awq"),
         ({}, {"offload": {"kv_cpu": 1.0}}, "needs a GPU beside it"),
     ],
@@ -158,6 +164,25 @@ def test_only_the_adapters_are_trained(tmp_path: Path) -> None:
     """Rank 4 on q (64 -> 64) and v (64 -> 32) of two layers: 4 x (128 + 96) x 2 values."""
     result = done(train(method="lora", lora={"rank": 4, "target_modules": ["q_proj", "v_proj"]}), tmp_path)
     assert result["details"]["trainable"] == 4 * (128 + 96) * 2
+
+
+@pytest.mark.parametrize(("base", "layer"), [("nf4", "Linear4bit"), ("int8", "Linear8bitLt")])
+def test_adapters_on_a_quantised_base_are_those_that_peft_makes_for_it(base: str, layer: str) -> None:
+    trial = train(method="qlora", base_precision=base, lora={"rank": 4, "target_modules": ["q_proj"]})
+    model = model_of(trial, Cpu(), {"attention": "sdpa"})
+    made = {type(m) for name, m in model.named_modules() if name.endswith("q_proj")}
+    assert {(kind.__module__, kind.__name__) for kind in made} == {("peft.tuners.lora.bnb", layer)}
+
+
+def test_int8_weights_of_torchao_are_made_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model moved whole to the device would hold 16-bit copies of every layer there."""
+    moved: list[str] = []
+    model = build(hf_config(infer().model), dtype=torch.bfloat16, device="cpu")
+    monkeypatch.setattr(type(model), "to", lambda self, *_, **__: moved.append(str(self.lm_head.weight.dtype)) or self)
+    quantised(model, "int8-w8a8", "cpu")
+    layers = [m for m in model.modules() if type(m) is torch.nn.Linear and m is not model.lm_head]
+    assert {type(m.weight).__name__ for m in layers} == {"Int8Tensor"}
+    assert len(moved) == 1  # the parent, when all of its layers are done
 
 
 def test_tiny_models_keep_family_and_features() -> None:
