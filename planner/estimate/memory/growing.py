@@ -18,6 +18,7 @@ from planner.estimate.memory.fixed import (
     tied_head_file_bytes,
 )
 from planner.estimate.memory.kv_cache import CacheShape, cache_shape, cross_tokens, full_length, is_encoder_decoder
+from planner.estimate.memory.weights import weight_split
 from planner.estimate.memory.working_set import (
     KEPT_LOGITS_BYTES,
     compute_bytes,
@@ -27,6 +28,9 @@ from planner.estimate.memory.working_set import (
     vision_bytes,
 )
 from planner.estimate.types import Floats, Hardware, InferJob, InferWays, Memory
+
+BALANCE_LAYERS = 1.25
+"""Room beyond an even share that accelerate leaves on every GPU but the last, in layers (get_balanced_memory)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +129,8 @@ def phases(job: InferJob, ways: InferWays) -> tuple[Phase, ...]:
     if legacy(job) and job.engine.options.get("logits") == "all":
         kept = logits_bytes(job.model, rows=np.full(1, float(prompt_tokens(job))), tensor_parallel=ways.tensor_parallel)
         share = KEPT_LOGITS_BYTES / (KEPT_LOGITS_BYTES + 2)
-        every.append(
-            Phase(name="decode", cache=copies * prompt_cache, activations=none, logits=kept * share, once=none)
-        )
+        first = copies * prompt_cache * first_gpu_layers(job, ways)
+        every.append(Phase(name="decode", cache=first, activations=none, logits=kept * share, once=none))
     growing = none if static(job) or legacy(job) else whole / num_tensors(job, ways)
     growing = growing + encoder_output_bytes(job)
     last = last_logits(job, ways)
@@ -142,6 +145,21 @@ def phases(job: InferJob, ways: InferWays) -> tuple[Phase, ...]:
         )
     )
     return tuple(every)
+
+
+def first_gpu_layers(job: InferJob, ways: InferWays) -> Floats:
+    """Layers of the first GPU over an even share: the prompt's logits are handed back to it, beside its caches.
+
+    accelerate's `device_map="auto"` deals weights: each GPU takes an even share and 1.25 layers more, the first one
+    sets its largest module aside and holds the token table as well (get_balanced_memory, infer_auto_device_map).
+    """
+    split, count, parts = weight_split(job.model, job.weights), job.model.num_layers, ways.pipeline_parallel
+    layer = split.layers / max(1, count)
+    largest = max(layer, split.embedding, split.head)
+    room = split.total / parts + BALANCE_LAYERS * layer - largest - split.embedding
+    dealt = np.clip(np.floor(room / max(layer, 1.0)), 1.0, None)
+    result: Floats = np.where(parts > 1, np.minimum(dealt * parts / max(1, count), 1.0), 1.0)
+    return result
 
 
 def encoder_output_bytes(job: InferJob) -> float:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.estimate.memory import infer_memory, usable_bytes
+from planner.estimate.memory.growing import first_gpu_layers
 from planner.estimate.types import PARTS
 from planner.units import GIB, MIB
 from tests.estimate.jobs import catalog, engine, hardware, infer_job, infer_ways, one, whole
@@ -163,6 +164,34 @@ def test_old_generation_loops_hold_two_caches_and_the_prompts_logits(model: str,
     job = infer_job(model, engine=old, input_tokens=prompt, output_tokens=2048)
     memory = infer_memory(job, infer_ways(), hardware())
     assert float(memory.allocated_peak_bytes[0]) / GIB == pytest.approx(gib, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt", "gpus", "gib"), [("qwen1.5-14b", 30720, 2, 101.65), ("qwen1.5-72b", 30720, 5, 344.17)]
+)
+def test_the_prompts_logits_go_back_to_the_gpu_that_holds_fewer_layers(
+    model: str, prompt: int, gpus: int, gib: float
+) -> None:
+    """Qwen1.5 speed table of March 2024: sums over GPUs of peaks, `device_map="auto"`."""
+    job = infer_job(model, engine=engine("transformers@4.38.0"), input_tokens=prompt, output_tokens=2048)
+    memory = infer_memory(job, infer_ways(pipeline_parallel=whole(gpus)), hardware())
+    assert gpus * float(memory.allocated_peak_bytes[0]) / GIB == pytest.approx(gib, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "first", "layers"),
+    [
+        ("qwen1.5-72b", 5, 14, 80),
+        ("qwen1.5-72b", 4, 19, 80),
+        ("qwen1.5-72b", 3, 26, 80),
+        ("qwen1.5-14b", 2, 18, 40),
+        ("qwen1.5-14b", 1, 40, 40),
+    ],
+)
+def test_the_first_gpu_gets_the_layers_that_accelerate_deals_it(model: str, gpus: int, first: int, layers: int) -> None:
+    """`infer_auto_device_map` of accelerate on empty weights with balanced memory, the same shapes."""
+    share = first_gpu_layers(infer_job(model), infer_ways(pipeline_parallel=whole(gpus)))
+    assert share[0] * layers / gpus == pytest.approx(first)
 
 
 def test_an_encoder_in_llama_cpp_keeps_its_tables_in_host_memory() -> None:
