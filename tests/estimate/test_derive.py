@@ -61,6 +61,22 @@ workloads:
      sequence: {input: 8000, output: 100}, pin: {gpu: l40s, pipeline_parallel: 2}}
   - {name: t5, model: flan-t5-xl, mode: infer, engine: transformers, precision: bf16, batch: 4,
      sequence: {input: 512, output: 100}, pin: {gpu: l4}}
+  - {name: arrivals, model: llama-3.1-8b, mode: infer, engine: vllm, precision: bf16, batch: 32,
+     sequence: {input: 1024, output: 256}, targets: {requests_per_second: 12},
+     pin: {gpu: h100-sxm-80gb, data_parallel: 2, replicas: 2}}
+  - {name: overrun, model: llama-3.1-8b, mode: infer, engine: vllm, precision: bf16, batch: 32,
+     sequence: {input: 1024, output: 256}, targets: {requests_per_second: 1200}, pin: {gpu: h100-sxm-80gb}}
+  - {name: arrivals-pooled, model: bge-m3, mode: infer, engine: vllm, precision: fp16, batch: 32,
+     sequence: {input: 512, output: 0}, targets: {requests_per_second: 20}, pin: {gpu: h100-sxm-80gb}}
+  - {name: mix-paged, model: gemma-3-27b-it, mode: infer, engine: vllm, precision: bf16, batch: auto,
+     traffic: [{input: 200, output: 100, share: 0.7}, {input: 8000, output: 500, share: 0.3}],
+     targets: {requests_per_second: 0.5}, pin: {gpu: h200-sxm-141gb}}
+  - {name: mix-padded, model: llama-3.1-8b, mode: infer, engine: transformers, precision: bf16, batch: 8,
+     traffic: [{input: 200, output: 100, share: 0.7}, {input: 2000, output: 500, share: 0.3}],
+     targets: {requests_per_second: 0.5}, pin: {gpu: a100-sxm-80gb}}
+  - {name: mix-slots, model: llama-3.1-8b, mode: infer, engine: llamacpp, precision: gguf-q4_k_m, batch: 4,
+     traffic: [{input: 200, output: 100, share: 0.7}, {input: 2000, output: 500, share: 0.3}],
+     pin: {gpu: rtx-4090-24gb}}
 """
 ESTIMATES = estimate_spec(load_spec_text(SPEC).spec, catalog()).workloads
 NAMES = tuple(w.name for w in ESTIMATES)
@@ -127,6 +143,12 @@ def test_every_figure_has_a_step_with_its_own_value(name: str) -> None:
     for group in ("performance", "cost"):
         fields = getattr(document, group).model_dump()
         figures |= {f"{group}.{k}": v for k, v in fields.items() if isinstance(v, float)}
+    arrivals = document.performance.open_loop
+    if arrivals is not None:
+        figures["performance.open_loop.utilisation"] = arrivals.utilisation
+        for key in ("ttft_s", "tpot_s", "end_to_end_s"):
+            over_requests = getattr(arrivals, key)
+            figures[f"performance.open_loop.{key}.mean"] = over_requests.mean if over_requests else 0.0
     figures |= {f"memory.{k}": getattr(document.memory, k) for k in ("host_bytes", "disk_bytes")}
     figures = {k: v for k, v in figures.items() if v}
     figures |= {k: getattr(document, k) for k in ("power_kw", "kg_co2_per_month") if getattr(document, k) is not None}
@@ -170,3 +192,26 @@ def test_half_of_the_layers_in_host_memory_is_half_of_their_bytes() -> None:
     assert first_number(step_of("offloaded", "memory.disk_bytes").result) == layers / 4
     cache = 2 * 131072 * 1280 / 2
     assert first_number(step_of("offloaded", "memory.host_bytes").result) == layers / 2 + cache
+
+
+def test_arrivals_beyond_what_is_served_and_fixed_batches_have_a_warning_and_no_latencies() -> None:
+    overrun, padded = named("overrun"), named("mix-padded")
+    assert overrun.performance.open_loop is not None
+    assert overrun.performance.open_loop.utilisation > 1
+    assert overrun.performance.open_loop.ttft_s is None
+    assert any("the queue only grows" in w for w in overrun.warnings)
+    assert padded.performance.open_loop is None
+    assert any("serves fixed batches" in w for w in padded.warnings)
+
+
+def test_arrivals_are_dealt_over_replicas_and_ranks() -> None:
+    """12 requests a second over two replicas of two ranks are 3 on each of four."""
+    found = named("arrivals").performance
+    assert found.open_loop is not None
+    assert found.requests_per_second is not None
+    assert found.open_loop.utilisation == pytest.approx(12 / found.requests_per_second, rel=1e-3)
+    assert found.open_loop.running is not None
+    assert found.open_loop.end_to_end_s is not None
+    assert found.open_loop.ttft_s is not None
+    decoding = found.open_loop.end_to_end_s.mean - found.open_loop.ttft_s.mean
+    assert 12 * decoding <= found.open_loop.running <= 12 * found.open_loop.end_to_end_s.mean * 1.05

@@ -15,8 +15,16 @@ from planner.estimate.derive.steps import bytes_text, exact, over, part, product
 from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.budget import graphs_of
 from planner.estimate.memory.buffers import cells_shape, context_cells, host_table_bytes
-from planner.estimate.memory.fixed import EVEN_STAGES, cache_per_sequence, fixed_bytes, has_budget, stage_part
-from planner.estimate.memory.kv_cache import CacheShape, cache_shape, cross_tokens, full_length
+from planner.estimate.memory.fixed import (
+    EVEN_STAGES,
+    cache_per_sequence,
+    fixed_bytes,
+    has_budget,
+    mean_cache_per_sequence,
+    stage_part,
+)
+from planner.estimate.memory.infer import planned_lengths
+from planner.estimate.memory.kv_cache import CacheShape, cache_shape, cross_tokens, full_length, lengths_in_batch
 from planner.estimate.types import Hardware, InferJob, InferWays
 from planner.units import BITS_PER_BYTE
 
@@ -25,6 +33,7 @@ def infer_memory_steps(
     job: InferJob, ways: InferWays, hw: Hardware, memory: MemoryDocument
 ) -> Iterator[DerivationStep]:
     """Every part of the peak on the fullest GPU."""
+    job = planned_lengths(job)
     yield parameters(job.model)
     yield weights(job, ways, hw, memory)
     yield from cache_steps(job, ways)
@@ -118,7 +127,25 @@ def cache_steps(job: InferJob, ways: InferWays) -> Iterator[DerivationStep]:
     cache = cells_shape(job) if job.engine.name == "llamacpp" else cache_shape(job)
     if cache.cross_bytes:
         yield cross_step(job, cache)
-    yield sequence_step(job, ways, cache, context_cells(job) if job.engine.name == "llamacpp" else full_length(job))
+    if job.traffic:
+        yield mix_step(job, ways, cache)
+    else:
+        yield sequence_step(job, ways, cache, context_cells(job) if job.engine.name == "llamacpp" else full_length(job))
+
+
+def mix_step(job: InferJob, ways: InferWays, cache: CacheShape) -> DerivationStep:
+    """Bytes of the average sequence of a full batch."""
+    kinds = [
+        (f"{share:.3g} of the batch, {tokens:,} tokens", share * scalar(cache_per_sequence(job, cache, ways, tokens)))
+        for tokens, share in lengths_in_batch(job)
+    ]
+    return step(
+        "kv_bytes_per_sequence",
+        "share of the batch (requests x tokens made) x bytes of a whole sequence on this GPU, added up over the mix",
+        total(kinds),
+        bytes_text(mean_cache_per_sequence(job, cache, ways)),
+        "Little's law: a long answer stays longer; the pool must hold the longest request too",
+    )
 
 
 def cross_step(job: InferJob, cache: CacheShape) -> DerivationStep:

@@ -14,8 +14,8 @@ from planner.estimate.memory.budget import (
     most_sequences,
     pool_bytes_per_token,
 )
-from planner.estimate.memory.fixed import Fixed, cache_per_sequence, fixed_bytes, rank_batch
-from planner.estimate.memory.kv_cache import cache_shape, full_length
+from planner.estimate.memory.fixed import Fixed, cache_per_sequence, fixed_bytes, mean_cache_per_sequence, rank_batch
+from planner.estimate.memory.kv_cache import cache_shape, full_length, longest_request
 from planner.estimate.memory.working_set import compute_bytes
 from planner.estimate.types import Hardware, InferJob, InferWays
 
@@ -87,11 +87,13 @@ def pool_steps(
         ]
     )
     ceiling = f"{exact(1.0 - job.memory_headroom)} x {memory.usable_bytes:,} [headroom] - ({spent})"
-    seq = scalar(cache_per_sequence(job, cache, ways, full_length(job)))
+    seq = scalar(mean_cache_per_sequence(job, cache, ways))
+    longest = scalar(cache_per_sequence(job, cache, ways, full_length(longest_request(job))))
+    room = "the longest sequence" if job.traffic else "one sequence"
     yield part(
         "kv_cache",
-        f"the pool: {formula}, never beyond the headroom, room for one sequence at least",
-        f"max({exact(seq * min(scalar(rank_batch(ways)), 1.0))}, min({numbers}, {ceiling}))",
+        f"the pool: {formula}, never beyond the headroom, room for {room} at least",
+        f"max({exact(longest * min(scalar(rank_batch(ways)), 1.0))}, min({numbers}, {ceiling}))",
         parts["kv_cache"],
         f"{job.engine.name}: sources and start-up logs; the pool is filled with pages whatever the batch",
     )

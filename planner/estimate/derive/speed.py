@@ -9,7 +9,8 @@ import numpy as np
 from planner.estimate.derive.steps import exact, scalar, step, total
 from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.weights import weight_split
-from planner.estimate.speed.infer import lengths_of, prompt_flop
+from planner.estimate.speed.infer import batch_rounds, lengths_of, prompt_flop
+from planner.estimate.speed.kernels import serving_engine, shipped_kernels
 from planner.estimate.speed.step import cross_length
 from planner.estimate.types import Floats, Hardware, InferJob, InferSpeed, InferWays, TrainJob, TrainSpeed, TrainWays
 from planner.estimate.work import Work, decode_flop, distinct_experts, forward_work, training_work
@@ -106,6 +107,10 @@ def infer_speed_steps(
         f"{exact(speed.ttft_s)} s",
         "closed loop (M/D/1 beside synchronised arrivals); one batch at a time for static engines",
     )
+    clients = max(scalar(ways.batch), scalar(ways.data_parallel))
+    engine = serving_engine(shipped_kernels(), job.engine)
+    stays = scalar(batch_rounds(lengths, engine, np.array([clients / scalar(ways.data_parallel)])))
+    until = "output - 1" if engine.continuous_batching or not job.traffic else "longest output of the batch - 1"
     if rounds:
         between = (scalar(speed.tpot_s) - scalar(speed.step_s)) * rounds
         yield step(
@@ -115,12 +120,11 @@ def infer_speed_steps(
             f"{exact(speed.tpot_s)} s",
             "prompts and decode steps share the engine",
         )
-    clients = max(scalar(ways.batch), scalar(ways.data_parallel))
     rate = scalar(speed.requests_per_second) * replicas
-    latency = f"{exact(speed.ttft_s)}" + (f" + {exact(rounds)} x {exact(speed.tpot_s)}" if rounds else "")
+    latency = f"{exact(speed.ttft_s)}" + (f" + {exact(stays)} x {exact(speed.tpot_s)}" if stays else "")
     yield step(
         "performance.requests_per_second",
-        "replicas x requests in flight / (ttft + (output - 1) x tpot)",
+        f"replicas x requests in flight / (ttft + ({until}) x tpot)",
         f"{replicas} x {exact(clients)} / ({latency})",
         f"{exact(rate)} requests/s",
         LITTLE,
@@ -128,7 +132,7 @@ def infer_speed_steps(
     if made:
         yield step(
             "performance.output_tokens_per_second",
-            "replicas x requests in flight x output tokens / (ttft + (output - 1) x tpot)",
+            f"replicas x requests in flight x output tokens / (ttft + ({until}) x tpot)",
             f"{replicas} x {exact(clients)} x {exact(made)} / ({latency})",
             f"{exact(rate * made)} tokens/s",
             LITTLE,

@@ -16,9 +16,22 @@ import numpy as np
 
 from planner.estimate.memory.composed import MOST_SEQUENCES, bounded, memory_of
 from planner.estimate.memory.device import graph_bytes, outside_torch_bytes, usable_bytes
-from planner.estimate.memory.fixed import Fixed, cache_per_sequence, host_cache, rank_batch, stage_part
+from planner.estimate.memory.fixed import (
+    Fixed,
+    cache_per_sequence,
+    host_cache,
+    mean_cache_per_sequence,
+    rank_batch,
+    stage_part,
+)
 from planner.estimate.memory.growing import activations_of
-from planner.estimate.memory.kv_cache import CacheShape, cache_shape, full_length, unified_bytes_per_token
+from planner.estimate.memory.kv_cache import (
+    CacheShape,
+    cache_shape,
+    full_length,
+    longest_request,
+    unified_bytes_per_token,
+)
 from planner.estimate.memory.working_set import compute_bytes, forward_bytes, profiled_vision_bytes
 from planner.estimate.types import Bools, Floats, Hardware, InferJob, InferWays, Memory
 from planner.units import GIB
@@ -75,16 +88,17 @@ def budget_memory(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) ->
     budget = budget_of(job, ways, hw, fixed)
     pool = budget.pool * cache.holds_anything
     length = full_length(job)
-    per_sequence = cache_per_sequence(job, cache, ways, length)
+    per_sequence = mean_cache_per_sequence(job, cache, ways)
+    longest = cache_per_sequence(job, cache, ways, full_length(longest_request(job)))
     cap = most_sequences(job, hw)
     if cache.holds_anything:
-        most = bounded(pool / np.maximum(per_sequence, 1.0)) * ways.data_parallel
+        most = bounded(pool / np.maximum(per_sequence, 1.0)) * ways.data_parallel * (pool >= longest)
     else:
         spent = fixed.weights + fixed.context + fixed.workspace + budget.graphs
         room = usable_bytes(hw) * (1.0 - job.memory_headroom) - spent
         most = np.minimum(cap, bounded(room / np.maximum(activations_of(job, ways), 1.0))) * ways.data_parallel
-    short = pool < np.minimum(rank_batch(ways), 1.0) * per_sequence
-    needed = np.where(short, per_sequence, np.maximum(pool, 0.0))
+    short = pool < np.minimum(rank_batch(ways), 1.0) * longest
+    needed = np.where(short, longest, np.maximum(pool, 0.0))
     parts = {
         "weights": fixed.weights,
         "kv_cache": needed,
@@ -167,7 +181,7 @@ def batched_tokens(job: InferJob, hw: Hardware) -> Floats:
 
     vLLM's first engine turns chunking on by itself for text models with contexts beyond `chunked_above_tokens`.
     """
-    model_len = job.engine.optional_number("max_model_len") or float(job.total_tokens)
+    model_len = job.engine.optional_number("max_model_len") or float(longest_request(job).total_tokens)
     chunk = job.engine.optional_number("max_num_batched_tokens")
     large = job.engine.optional_number("max_num_batched_tokens_large_gpu")
     above = job.engine.optional_number("chunked_above_tokens")

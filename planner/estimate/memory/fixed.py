@@ -9,7 +9,7 @@ import numpy as np
 from planner.catalog.runtime import runtime_facts
 from planner.estimate.memory.blocks import layer_gap_bytes, outer_gap_bytes
 from planner.estimate.memory.device import context_bytes, library_workspace_bytes, per_arch
-from planner.estimate.memory.kv_cache import CacheShape
+from planner.estimate.memory.kv_cache import CacheShape, lengths_in_batch
 from planner.estimate.memory.weights import (
     Split,
     head_copy_bytes,
@@ -190,6 +190,12 @@ def cache_per_sequence(job: InferJob, cache: CacheShape, ways: InferWays, tokens
     here = stage_part(job, ways) / ways.context_parallel / over_ranks * (1.0 - ways.kv_cpu)
     result: Floats = per_rank * here
     return result
+
+
+def mean_cache_per_sequence(job: InferJob, cache: CacheShape, ways: InferWays) -> Floats:
+    """Bytes of the average sequence of a full batch at its last token, on one GPU of the fullest stage."""
+    zero: Floats = np.zeros(1)
+    return sum((share * cache_per_sequence(job, cache, ways, n) for n, share in lengths_in_batch(job)), zero)
 
 
 def host_cache(job: InferJob, cache: CacheShape, ways: InferWays, sequences: Floats, length: int) -> Floats:

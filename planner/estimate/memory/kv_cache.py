@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -156,6 +156,39 @@ def full_length(job: InferJob) -> int:
     if is_encoder_decoder(job.model):
         return max(1, job.output_tokens)
     return job.input_tokens + job.output_tokens
+
+
+def longest_request(job: InferJob) -> InferJob:
+    """The job with every request like the longest of its mix."""
+    if not job.traffic:
+        return job
+    inputs, outputs, _ = max(job.traffic, key=lambda kind: (kind[0] + kind[1], kind[1]))
+    return replace(job, input_tokens=inputs + image_tokens(job), output_tokens=outputs, traffic=())
+
+
+def padded_batch(job: InferJob) -> InferJob:
+    """The job as one batch sees it that is padded to its longest prompt and runs until its longest answer is made."""
+    if not job.traffic:
+        return job
+    inputs, outputs = max(i for i, _, _ in job.traffic), max(o for _, o, _ in job.traffic)
+    return replace(job, input_tokens=inputs + image_tokens(job), output_tokens=outputs, traffic=())
+
+
+def image_tokens(job: InferJob) -> int:
+    """Tokens of the images that come before the text of every prompt."""
+    return job.image_tokens * job.num_images
+
+
+def lengths_in_batch(job: InferJob) -> tuple[tuple[int, float], ...]:
+    """Whole lengths of the requests that a batch holds at one time, with their shares of it.
+
+    A long answer stays longer: each kind counts by its share of requests times its tokens made (Little's law).
+    """
+    if not job.traffic:
+        return ((full_length(job), 1.0),)
+    stays = [share * max(1, outputs) for _, outputs, share in job.traffic]
+    kinds = (replace(job, input_tokens=i + image_tokens(job), output_tokens=o, traffic=()) for i, o, _ in job.traffic)
+    return tuple((full_length(kind), stay / sum(stays)) for kind, stay in zip(kinds, stays, strict=True))
 
 
 GROUP_TOLERANCE = 1.25

@@ -10,7 +10,7 @@ from planner.estimate.memory.budget import batched_tokens, most_sequences
 from planner.estimate.memory.kv_cache import is_encoder_decoder
 from planner.estimate.speed.kernels import EngineRow, Kernels, shipped_kernels
 from planner.estimate.speed.offload import cache_time, weights_time
-from planner.estimate.speed.serving import Served, closed_loop, static_batch
+from planner.estimate.speed.serving import Served, chance_of_most, closed_loop, static_batch
 from planner.estimate.speed.setup import Setup, infer_setup
 from planner.estimate.speed.step import (
     cross_length,
@@ -79,11 +79,37 @@ class Serving:
     """One prompt alone."""
     running: Floats
     """Sequences that really run on the rank."""
+    rounds: Floats | float
+    """Decode steps that a request stays for: to its own last token, or to the last one of its batch."""
 
 
 def mean_prompt(lengths: Lengths) -> float:
     """Tokens of the average prompt."""
     return sum(tokens * share for tokens, share in lengths.prompts)
+
+
+def prompt_variation(lengths: Lengths) -> float:
+    """Squared coefficient of variation of the prompts' lengths."""
+    mean = mean_prompt(lengths)
+    return sum(share * (tokens - mean) ** 2 for tokens, share in lengths.prompts) / mean**2
+
+
+def batch_rounds(lengths: Lengths, engine: EngineRow, running: Floats) -> Floats | float:
+    """Decode steps that a request's slot is taken for: a fixed batch runs until its longest answer is made."""
+    if engine.continuous_batching or len(lengths.answers) == 1:
+        return max(0.0, lengths.new_tokens - 1.0)
+    chances = chance_of_most(lengths.answers, [share for _, share in lengths.prompts], running)
+    longest = sum((c * made for c, made in zip(chances, lengths.answers, strict=True)), np.zeros(1))
+    result: Floats = np.maximum(0.0, longest - 1.0)
+    return result
+
+
+def prompt_shares(lengths: Lengths, engine: EngineRow, running: Floats) -> list[Floats | float]:
+    """How often a prompt takes the time of each kind: a fixed batch is padded to its longest."""
+    shares = [share for _, share in lengths.prompts]
+    if engine.continuous_batching or len(shares) == 1:
+        return list(shares)
+    return list(chance_of_most([tokens for tokens, _ in lengths.prompts], shares, running))
 
 
 def infer_speed(
@@ -109,7 +135,14 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
     clients = np.maximum(1.0, ways.batch / ranks)
     running = most_running(setup, ways, kv_slots=kv_slots)
     groups = stage_groups(setup, ways, running)
-    step = full_step(setup, ways, sequences=running / groups, context=lengths.context)
+    rounds = batch_rounds(lengths, engine, running)
+    context: Floats | float = lengths.context
+    if not engine.continuous_batching and len(lengths.answers) > 1:
+        shares = prompt_shares(lengths, engine, running)
+        context = (np.asarray(rounds) + 1.0) / 2.0
+        if not is_encoder_decoder(setup.job.model):
+            context = context + sum(share * n for share, (n, _) in zip(shares, lengths.prompts, strict=True))
+    step = full_step(setup, ways, sequences=running / groups, context=context)
     prefill, own = prompt_times(setup, ways, lengths, running=running)
     if engine.continuous_batching:
         served = closed_loop(
@@ -122,15 +155,16 @@ def serve(setup: Setup, ways: InferWays, lengths: Lengths, *, kv_slots: Floats) 
             new_tokens=lengths.new_tokens,
             packed=np.maximum(1.0, pass_tokens(setup) / mean_prompt(lengths)),
             length_spread=np.maximum(setup.shared.length_spread, lengths.output_spread),
+            prompt_variation=prompt_variation(lengths),
         )
     else:
         served = static_batch(
             batch=running,
             prefill_s=prefill.total_s * running + engine.request_overhead_s,
             step_s=step.total_s,
-            new_tokens=lengths.new_tokens,
+            rounds=rounds,
         )
-    return Serving(served=served, step=step, prefill=prefill, own=own, running=running)
+    return Serving(served=served, step=step, prefill=prefill, own=own, running=running, rounds=rounds)
 
 
 def most_running(setup: Setup, ways: InferWays, *, kv_slots: Floats) -> Floats:
@@ -167,7 +201,7 @@ def server_s(engine: EngineRow, lengths: Lengths) -> Floats:
     return np.zeros(1) + per_request + engine.server_token_s * lengths.new_tokens
 
 
-def full_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: float) -> Seconds:
+def full_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: Floats | float) -> Seconds:
     """Seconds of one decode step of one rank: GPU work, offloaded parts and the engine's own time."""
     engine = setup.engine
     hidden = 1.0 - setup.shared.async_hidden_share if setup.job.engine.flag("async_scheduling") else 1.0
@@ -185,9 +219,10 @@ def full_step(setup: Setup, ways: InferWays, *, sequences: Floats, context: floa
 def prompt_times(setup: Setup, ways: InferWays, lengths: Lengths, *, running: Floats) -> tuple[Seconds, Seconds]:
     """Mean seconds of engine time of one prompt when prompts are packed into passes, and of a prompt alone."""
     packed, alone = Seconds(), Seconds()
-    for tokens, share in lengths.prompts:
+    padded = prompt_shares(lengths, setup.engine, running)
+    for (tokens, share), taken in zip(lengths.prompts, padded, strict=True):
         several, single = prompt_kind_times(setup, ways, tokens, running=running)
-        packed += several.times(share)
+        packed += several.times(taken)
         alone += single.times(share)
     return packed, alone
 
@@ -274,8 +309,7 @@ def _speed(setup: Setup, ways: InferWays, lengths: Lengths, serving: Serving, nu
         return np.broadcast_to(values, (num_ways,)).astype(np.float64)
 
     served, step, prefill, running = serving.served, serving.step, serving.prefill, serving.running
-    rounds = max(0.0, lengths.new_tokens - 1.0)
-    cycle = add(step.times(rounds), prefill.times(running))
+    cycle = add(step.times(serving.rounds), prefill.times(running))
     starved = np.broadcast_to(running < np.maximum(1.0, ways.batch / ways.data_parallel), (num_ways,))
     rate = served.requests_per_second * ways.data_parallel
     flop_per_second = rate * request_flop(setup, lengths)

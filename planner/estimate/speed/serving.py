@@ -7,6 +7,7 @@ rank, one entry per way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,14 +41,16 @@ def closed_loop(
     new_tokens: float,
     packed: Floats,
     length_spread: Floats | float,
+    prompt_variation: float = 0.0,
 ) -> Served:
     """Continuous batching with `running` of `clients` requests in the batch.
 
     The engine spends `prefill_s` on each request (its share of a packed prefill) and one `step_s` on every round of
     decode tokens. Before its first token a request waits for its own prefill (`own_prefill_s`), for the step that runs
     when it comes and the prompts before it (evenly spread arrivals: M/D/1 at the share of time spent in prefill), and
-    for the prompts that come with it (`together_s`). The rest of the others' prefills lies between its tokens. Beyond
-    the batch it queues.
+    for the prompts that come with it (`together_s`). Prompts of several lengths make that wait longer by the squared
+    coefficient of variation `prompt_variation` (Pollaczek and Khinchine). The rest of the others' prefills lies
+    between its tokens. Beyond the batch it queues.
     """
     rounds = max(0.0, new_tokens - 1.0)
     cycle = running * prefill_s + rounds * step_s
@@ -55,7 +58,9 @@ def closed_loop(
     rate = running / residence
     others = residence - rounds * step_s - own_prefill_s
     load = np.minimum(rate * prefill_s, MOST_LOAD)
-    spread_out = np.where(running > 1, load / (2.0 * (1.0 - load)) * prefill_s + 0.5 * step_s, 0.0)
+    spread_out = np.where(
+        running > 1, load / (2.0 * (1.0 - load)) * (1.0 + prompt_variation) * prefill_s + 0.5 * step_s, 0.0
+    )
     group = together_s(running=running, packed=packed, prefill_s=prefill_s, drift_s=length_spread * rounds * step_s)
     waiting = np.minimum(spread_out + np.maximum(0.0, group - own_prefill_s), others)
     queue = (clients - running) / rate
@@ -84,9 +89,25 @@ def together_s(*, running: Floats, packed: Floats, prefill_s: Floats, drift_s: F
     return passes * one_pass * kept
 
 
-def static_batch(*, batch: Floats, prefill_s: Floats, step_s: Floats, new_tokens: float) -> Served:
-    """One batch at a time: all prompts first, then all answers token by token, then the next batch."""
-    rounds = max(0.0, new_tokens - 1.0)
+def static_batch(*, batch: Floats, prefill_s: Floats, step_s: Floats, rounds: Floats | float) -> Served:
+    """One batch at a time: all prompts, then `rounds` steps until the last answer is made, then the next batch."""
     rate = batch / (prefill_s + rounds * step_s)
-    tpot = step_s if rounds else np.full_like(step_s, np.nan)
+    tpot = np.where(np.asarray(rounds) > 0, step_s, np.nan)
     return Served(requests_per_second=rate, ttft_s=prefill_s + 0.0 * rate, tpot_s=tpot + 0.0 * rate)
+
+
+def chance_of_most(values: Sequence[float], shares: Sequence[float], draws: Floats) -> list[Floats]:
+    """For each value of a mix how likely it is the largest of `draws` taken from it.
+
+    >>> [float(c[0]) for c in chance_of_most((100.0, 500.0), (0.5, 0.5), np.array([2.0]))]
+    [0.25, 0.75]
+    """
+    order = sorted(range(len(values)), key=lambda k: values[k])
+    found: dict[int, Floats] = {}
+    below: Floats = np.zeros(1)
+    upto = 0.0
+    for k in order:
+        upto = 1.0 if k == order[-1] else upto + shares[k]
+        reached: Floats = upto**draws
+        found[k], below = reached - below, reached
+    return [found[k] for k in range(len(values))]

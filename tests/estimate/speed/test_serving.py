@@ -79,14 +79,14 @@ def test_a_server_beside_the_engine_bounds_the_rate_and_costs_nothing_below_it()
 
 
 def test_a_static_batch_makes_its_tokens_in_prefill_and_steps() -> None:
-    served = static_batch(batch=one(64), prefill_s=one(2.0), step_s=one(0.03), new_tokens=101)
+    served = static_batch(batch=one(64), prefill_s=one(2.0), step_s=one(0.03), rounds=100)
     assert served.requests_per_second[0] == pytest.approx(64 / (2.0 + 3.0))
     assert (served.ttft_s[0], served.tpot_s[0]) == pytest.approx((2.0, 0.03))
 
 
 def test_a_single_token_has_no_time_between_tokens() -> None:
     assert np.isnan(loop(4, 4, 0.1, 0.02, tokens=1).tpot_s[0])
-    assert np.isnan(static_batch(batch=one(4), prefill_s=one(1), step_s=one(0.1), new_tokens=1).tpot_s[0])
+    assert np.isnan(static_batch(batch=one(4), prefill_s=one(1), step_s=one(0.1), rounds=0).tpot_s[0])
 
 
 PROMPT_TOKEN_S, STEP_S, SEQUENCE_S, CHUNK = 70e-6, 0.014, 6e-5, 8192
