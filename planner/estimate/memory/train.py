@@ -16,7 +16,11 @@ from planner.estimate.memory.device import (
     usable_bytes,
 )
 from planner.estimate.memory.train_activations import offloaded_activation_bytes
-from planner.estimate.memory.train_buffers import pipeline_buffer_bytes, standing_workspace_bytes
+from planner.estimate.memory.train_buffers import (
+    pipeline_buffer_bytes,
+    standing_root_bytes,
+    standing_workspace_bytes,
+)
 from planner.estimate.memory.train_phases import Phase, phases_of
 from planner.estimate.memory.train_reserve import BLOCK_BYTES, STABLE_SHARE, reserve_bytes, steady_bytes
 from planner.estimate.memory.train_states import States, states_of
@@ -83,10 +87,10 @@ def training_context_bytes(job: TrainJob, ways: TrainWays, hw: Hardware) -> Floa
 
 
 def stays_after_a_step(job: TrainJob, ways: TrainWays, hw: Hardware) -> Floats:
-    """Workspaces and schedule buffers, for engines whose reports of static memory count them."""
+    """Workspaces, schedule buffers and gathered parameters, for engines whose reports of static memory count them."""
     if not job.engine.flag("static_counts_workspaces"):
         return np.zeros(1)
-    return standing_workspace_bytes(job, hw) + pipeline_buffer_bytes(job, ways)
+    return standing_workspace_bytes(job, hw) + pipeline_buffer_bytes(job, ways) + standing_root_bytes(job, ways)
 
 
 def largest_micro_batch(

@@ -12,7 +12,7 @@ from planner.estimate.memory.device import library_workspace_bytes, per_arch
 from planner.estimate.memory.states import keeps_masters
 from planner.estimate.memory.train_loss import head_calls, tokens_of
 from planner.estimate.memory.train_states import flat_gradients
-from planner.estimate.memory.weights import largest_matrix_params, parameter_split, weight_split
+from planner.estimate.memory.weights import Split, largest_matrix_params, parameter_split, weight_split
 from planner.estimate.types import Floats, Hardware, TrainJob, TrainWays
 
 FULL_BYTES = 4
@@ -37,10 +37,7 @@ def sharding_buffers(job: TrainJob, ways: TrainWays, gradients: Floats, *, momen
     fixed = 0.0 if elements is None else elements * HALF * (2 if job.engine.flag("overlap_comm") else 1)
     if job.sharding != "zero3":
         return np.where(parallel, fixed, 0.0) + np.zeros(1)
-    split = parameter_split(job.model) if job.method == "full" else weight_split(job.model, job.base)
-    unit_size = HALF if job.method == "full" and job.precision != "fp32" else 1
-    if job.precision == "fp32" and job.method == "full":
-        unit_size = FULL_BYTES
+    split, unit_size = gathered(job)
     unit = split.layers_per_gpu(ways.tensor_parallel, np.maximum(ways.expert_parallel, ways.tensor_parallel))
     unit = unit / max(1, job.model.num_layers) * unit_size
     root = (split.embedding + split.head) / ways.tensor_parallel * unit_size
@@ -49,6 +46,27 @@ def sharding_buffers(job: TrainJob, ways: TrainWays, gradients: Floats, *, momen
     units = (1 if moment == "loss" else 1 + PREFETCHED_UNITS) * unit + reduce_input * reduces
     offloaded = ways.params_cpu > 0
     return np.where(parallel | offloaded, units + root + fixed, 0.0)
+
+
+def gathered(job: TrainJob) -> tuple[Split, int]:
+    """What FSDP gathers, and the bytes of one: trained parameters in 16 or 32 bit, or a frozen base's own bytes."""
+    if job.method != "full":
+        return weight_split(job.model, job.base), 1
+    return parameter_split(job.model), FULL_BYTES if job.precision == "fp32" else HALF
+
+
+def standing_root_bytes(job: TrainJob, ways: TrainWays) -> Floats:
+    """Gathered parameters outside the layers, where nothing lets go of them after a step.
+
+    Megatron-FSDP shards again what its units hold, the transformer layers: its post-forward and post-backward hooks
+    are registered on units alone (megatron_fsdp.py, mcore_fsdp_adapter.py). Token table, final norm and head stay.
+    """
+    if job.sharding != "zero3" or not job.engine.flag("root_stays_gathered"):
+        return np.zeros(1)
+    split, size = gathered(job)
+    root = size * ((split.embedding + split.head) / ways.tensor_parallel + split.outer)
+    result: Floats = np.where(ways.data_parallel * ways.context_parallel > 1, root, 0.0)
+    return result
 
 
 def caches_casts(job: TrainJob) -> bool:

@@ -22,6 +22,7 @@ from planner.estimate.memory.train_buffers import (
     head_params,
     layer_cast_bytes,
     sharding_buffers,
+    standing_root_bytes,
 )
 from planner.estimate.memory.train_loss import forward_loss_bytes, loss_bytes
 from planner.estimate.memory.train_states import States, full_state, micro_batches, shards
@@ -114,6 +115,7 @@ def phases_of(job: TrainJob, ways: TrainWays, states: States) -> tuple[Phase, ..
             items=(
                 held_gradients("gradients", states.gradients),
                 Item(part="optimizer", label="temporaries of the step", amount=states.step_temporary),
+                Item(part="workspace", label="parameters that stay gathered", amount=standing_root_bytes(job, ways)),
             ),
         ),
     )

@@ -136,3 +136,13 @@ def test_a_run_whose_states_alone_are_too_much_has_no_micro_batch() -> None:
     memory = train_memory(train_job("meta-llama/Llama-3.1-70B"), train_ways(), hardware())
     assert memory.max_batch[0] == 0
     assert memory.device_peak_bytes[0] > usable_bytes(hardware())[0]
+
+
+def test_megatron_fsdp_keeps_the_token_table_gathered_after_a_step() -> None:
+    """Llama-3.1-8B over 8 ranks: 128,256 x 4,096 values in 16 bit, its head as large, and the final norm."""
+    states = 18 * 8_030_261_248 / 8
+    job = train_job("meta-llama/Llama-3.1-8B", engine=engine("megatron"), precision="bf16-mixed", sharding="zero3")
+    memory = train_memory(job, train_ways(data_parallel=whole(8)), hardware())
+    workspaces = 64 * MIB + 4 * MIB
+    kept = float(memory.static_bytes[0]) - states - workspaces
+    assert kept == pytest.approx(2 * (2 * 128_256 * 4096 + 4096), rel=1e-6)
