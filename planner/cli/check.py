@@ -1,4 +1,4 @@
-"""`plan check`: is the spec valid, and do its names exist?"""
+"""`plan check`: is the spec valid, do its names exist, and can what it asks for be?"""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ def check(
     Each with its line and column, what is wrong there and the nearest valid value.
     """
     from planner.catalog.load import Catalog
+    from planner.estimate.wishes import refuse_impossible_wishes
     from planner.names import refuse_unknown_names
     from planner.spec.defaults import resolved_yaml
     from planner.spec.load import load_spec
 
     loaded = load_spec(spec)
-    refuse_unknown_names(loaded, Catalog.load())
+    catalog = Catalog.load()
+    refuse_unknown_names(loaded, catalog)
+    refuse_impossible_wishes(loaded, catalog)
     if json:
         answer(loaded.spec.model_dump_json(by_alias=True, indent=2))
     elif show_defaults:

@@ -170,7 +170,7 @@ def show_everywhere(spec: Spec, catalog: Catalog, *, confidence: float | None, a
 
     workload = spec.workloads[0]
     found = everywhere(resolve_workload(workload, spec, catalog, confidence=confidence), spec, catalog)
-    best = cheapest_fit(found, workload.name)
+    best = cheapest_fit(found)
     document = advised((best,), spec, catalog, confidence=confidence, advise=advise)
     show(document, headroom=spec.fleet.memory_headroom, gpus=False)
     answer("\n" + fits_text([p.estimate for p in found]))

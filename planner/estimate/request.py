@@ -354,7 +354,7 @@ def context_tokens(request: Sequence, model: Model) -> int:
 def request_warnings(workload: InferWorkload, model: Model) -> Iterator[str]:
     """What of the requests is assumed or left out."""
     if not generates(model) and any(t.output for t in workload.mix):
-        yield f"{model.id} is a {model.task} model and writes no tokens: the output of {workload.name} is left out"
+        yield f"{model.id} ({model.task}) writes no tokens: the output of {workload.name} is left out"
     if model.task == "vision" and workload.images is None:
         yield f"{model.id} reads images: one a request is assumed; give `images: {{width: 224, height: 224}}`"
     if generates(model) and model.task == "speech" and not workload.mix and workload.audio is not None:

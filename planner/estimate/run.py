@@ -95,21 +95,32 @@ def place_workload(
     host = pinned_host(workload, catalog)
     if host is not None:
         return on_host(resolved, spec, host, catalog)
-    return cheapest_fit(everywhere(resolved, spec, catalog), workload.name)
+    return cheapest_fit(everywhere(resolved, spec, catalog))
 
 
 def everywhere(resolved: Resolved, spec: Spec, catalog: Catalog) -> tuple[Placed, ...]:
-    """The workload on every allowed GPU that can run it at all, one after another in catalog order."""
-    return tuple(fits_on(resolved, spec, catalog, allowed_gpus(spec, catalog)))
+    """The workload on every allowed GPU that can run it at all, one after another in catalog order.
 
-
-def cheapest_fit(found: Sequence[Placed], name: str) -> Placed:
-    """The cheapest placing that fits (unknown prices last), with a warning that says so.
-
-    Raises ImpossibleError where no GPU can run the workload at all.
+    Raises ImpossibleError, with the reason, where none can.
     """
+    reasons: list[str] = []
+    found = tuple(fits_on(resolved, spec, catalog, allowed_gpus(spec, catalog), reasons))
     if not found:
-        raise ImpossibleError(f"no GPU of the catalog that the spec allows runs {name} as asked")
+        raise ImpossibleError(nowhere_text(resolved.workload.name, reasons))
+    return found
+
+
+def nowhere_text(workload: str, reasons: Sequence[str]) -> str:
+    """Why no GPU runs a workload: the reason that all give, else the first GPU's as an example."""
+    if not reasons:
+        return f"no GPU of the catalog is left for {workload}: see fleet.gpus and fleet.exclude_gpus"
+    if len(set(reasons)) == 1:
+        return reasons[0]
+    return f"no GPU of the catalog that the spec allows runs {workload} as asked; for one, {reasons[0]}"
+
+
+def cheapest_fit(found: Sequence[Placed]) -> Placed:
+    """The cheapest placing that fits (unknown prices last), with a warning that says so."""
 
     def order(p: Placed) -> tuple[bool, bool, float, str]:
         price = p.estimate.cost.usd_per_hour
@@ -133,15 +144,18 @@ def allowed_gpus(spec: Spec, catalog: Catalog) -> Iterator[str]:
             yield gpu.id
 
 
-def fits_on(resolved: Resolved, spec: Spec, catalog: Catalog, gpus: Iterable[str]) -> list[Placed]:
-    """The workload on a default host of each GPU that can run it at all; speeds come in one call for each job."""
+def fits_on(resolved: Resolved, spec: Spec, catalog: Catalog, gpus: Iterable[str], reasons: list[str]) -> list[Placed]:
+    """The workload on a default host of each GPU that can run it at all; speeds come in one call for each job.
+
+    Why each other GPU cannot is added to `reasons`.
+    """
     placed: list[tuple[Host, InferRow | TrainRow]] = []
     for gpu in gpus:
         host = default_host(catalog, gpu, resolved.workload.pin.gpus_per_replica)
         try:
             placed.append((host, row_on(resolved, host, catalog)))
-        except ImpossibleError:
-            continue
+        except ImpossibleError as error:
+            reasons.append(str(error))
     speeds = speeds_of([row for _, row in placed])
     return [
         Placed(resolved=resolved, host=h, row=r, estimate=document(resolved, spec, h, r, v, catalog))

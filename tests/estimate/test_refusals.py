@@ -73,3 +73,17 @@ def test_adapters_of_a_full_fine_tuning_are_refused_with_the_way_out() -> None:
 )
 def test_option_values_that_no_engine_takes_are_refused_all_at_once(options: dict[str, Any], words: str) -> None:
     assert words in refusal(**CHAT, engine="vllm", engine_options=options)
+
+
+def test_without_a_pinned_gpu_the_reason_that_all_gpus_share_is_the_message() -> None:
+    asked = {"images": {"count": 1, "width": 64, "height": 64}, "pin": {}}
+    assert "takes no images" in refusal(**{**CHAT, **asked})
+
+
+def test_a_fleet_without_gpus_is_named_as_the_reason() -> None:
+    spec = spec_from_mapping(
+        {"fleet": {"exclude_gpus": ["*"]}, "workloads": [{"name": "x", "model": SMALL, **CHAT, "pin": {}}]}
+    )
+    found = estimate_spec(spec, catalog()).workloads[0]
+    assert isinstance(found, FailedEstimate)
+    assert "fleet.exclude_gpus" in found.error
