@@ -25,8 +25,8 @@ from planner.errors import InfeasibleError, InputError, MissingPartError
 if TYPE_CHECKING:
     from planner.plan.replan import OldPlan
     from planner.plan.types import Plan
-    from planner.report import Pages
     from planner.report.pdf_process import PdfProcess
+    from planner.report.write import Pages
 
 PLANS_FOLDER = "plans"
 
@@ -68,9 +68,9 @@ def build(
     from planner.plan.io import write_plan, write_problem
     from planner.plan.questions import Questions
     from planner.replay.evidence import with_evidence
-    from planner.report import pages_of
     from planner.report.pdf_process import PdfProcess
     from planner.report.text import plan_summary
+    from planner.report.write import pages_of
     from planner.spec.load import load_spec
 
     wanted = report_formats(formats)
@@ -121,8 +121,8 @@ def write_pages_and_say(
     Raises MissingPartError when a system part is missing; for an infeasible plan that is only told, since the
     verdict matters more.
     """
-    from planner.report import write_pages
     from planner.report.pdf import render_pdf
+    from planner.report.write import write_pages
 
     def pdf_of(html: str) -> bytes:
         return render_pdf(html) if printer is None else printer.fetch()

@@ -73,6 +73,6 @@ def report_formats(text: str) -> tuple[str, ...]:
 
     Raises InputError for a format that does not exist.
     """
-    from planner.report import check_formats
+    from planner.report.write import check_formats
 
     return check_formats(tuple(dict.fromkeys(item.strip().casefold() for item in text.split(",") if item.strip())))

@@ -33,8 +33,8 @@ def report(
     Needs the plan alone and no catalog; they go beside it unless -o says otherwise.
     """
     from planner.plan.io import read_plan
-    from planner.report import write_reports
     from planner.report.text import plan_summary
+    from planner.report.write import write_reports
 
     wanted = report_formats(formats)
     file = plan_file(plan)

@@ -15,10 +15,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from ortools.math_opt import model_pb2
-from ortools.math_opt.python import mathopt
 from ortools.sat.python.cp_model import INT_MAX, INT_MIN, CpModel
+
+if TYPE_CHECKING:
+    # Loaded when first asked: most fleets are settled without it.
+    from ortools.math_opt import model_pb2
+    from ortools.math_opt.python import mathopt
 
 BOUND_ABSOLUTE_SLACK = 0.01
 """Subtracted from a bound in floating point before it is rounded up to a whole number of the objective's unit."""
@@ -46,6 +50,8 @@ def least(m: CpModel, *, continuous: Collection[int] = (), time_limit_s: float |
 
     Raises ValueError where the model has other constraints than sums.
     """
+    from ortools.math_opt.python import mathopt
+
     limit = None if time_limit_s is None else datetime.timedelta(seconds=max(0.01, time_limit_s))
     settings = mathopt.SolveParameters(relative_gap_tolerance=0.0, absolute_gap_tolerance=0.0, time_limit=limit)
     with _silence():
@@ -126,6 +132,9 @@ def _units(m: CpModel, continuous: Collection[int]) -> dict[int, int]:
 
 
 def _model(m: CpModel, continuous: Collection[int]) -> mathopt.Model:
+    from ortools.math_opt import model_pb2
+    from ortools.math_opt.python import mathopt
+
     unit = _units(m, continuous)
     proto = model_pb2.ModelProto()
     for n, v in enumerate(m.proto.variables):
@@ -164,6 +173,8 @@ def _polished(m: CpModel, values: Sequence[int | float], unit: Mapping[int, int]
 
     None where what was called an answer is none once its whole decisions are exactly whole.
     """
+    from ortools.math_opt.python import mathopt
+
     lp = mathopt.Model()
     share = {n: lp.add_variable(lb=0.0, ub=1.0) for n in sorted(unit)}
     used = lp.add_variable(lb=0.0, ub=1.0)

@@ -12,8 +12,8 @@ from planner.plan.build import build
 from planner.plan.io import parse_plan, plan_json
 from planner.plan.questions import Questions
 from planner.plan.types import Plan
-from planner.report import pages_of
 from planner.report.text import plan_summary
+from planner.report.write import pages_of
 from planner.spec.load import load_spec_text
 from tests.plan.plans import CREATED, TWO, catalog, plan_of
 
