@@ -13,6 +13,8 @@ from planner.solve.measures import PER_NODE, limited
 from planner.solve.rules import total
 from planner.solve.variables import FleetVars, Sum
 
+MAX_SUM = 2**62
+"""Of an objective over the domains of its variables: CP-SAT refuses what could leave 64 bits."""
 MAX_WEIGHTED = 2**60
 """Largest value of a sum of several measures; larger ones would not fit 64 bits."""
 MAX_WEIGHTED_FLOAT = 2**28
@@ -59,13 +61,21 @@ def level(name: str, i: Instance, x: FleetVars, m: CpModel) -> Level:
 
 
 def first_that_fit(levels: Sequence[Level], most: int) -> tuple[Level, ...]:
-    """The first levels whose weighted sum stays within `most`; one at least."""
+    """The first levels whose weighted sum stays within `most`, and within 64 bits for any values; one at least."""
     product = 1
     for n, found in enumerate(levels):
         product *= found.steps
-        if n and product > most:
+        if n and (product > most or weighted_worst_case(levels[: n + 1]) > MAX_SUM):
             return tuple(levels[:n])
     return tuple(levels)
+
+
+def weighted_worst_case(levels: Sequence[Level]) -> int:
+    """Largest value that the weighted sum takes over the variables' domains, which the solver wants inside 64 bits."""
+    return sum(
+        (worst_case(found.measured) - found.measured.constant) // found.scale * weight
+        for found, weight in zip(levels, weights(levels), strict=True)
+    )
 
 
 def weights(levels: Sequence[Level]) -> tuple[int, ...]:

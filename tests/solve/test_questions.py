@@ -110,3 +110,12 @@ def test_the_fewest_changes_among_the_cheapest_or_within_an_extra_cost() -> None
     assert (near.objective["cost"], near.objective["moves"]) == (19, 0)
     assert in_use(near) == {"w": {"b"}, "v": {"c"}}
     assert verify(p, stay.model_copy(update={"objective": {}, "bound": None})) == ()
+
+
+def test_the_first_objective_may_have_a_far_larger_worst_case_than_any_answer() -> None:
+    """The weighted sum of all objectives would leave 64 bits over the domains: they are asked for in turn."""
+    kinds = {f"n{k}": node(gpus=1, cost=50_000_003 + k, power=10_000 + 7 * k) for k in range(300)}
+    ways = [column(t, t, replicas=12, preference=9_001 + k) for k, t in enumerate(kinds)]
+    asked = problem(kinds, {"u": ways, "v": ways})
+    found = solve(asked.model_copy(update={"objective": ("power", "cost", "nodes", "preference")}))
+    assert (found.status, found.objective["power"], found.objective["nodes"]) == ("optimal", 240_000, 24)
