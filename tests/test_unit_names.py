@@ -26,6 +26,7 @@ COUNTS = {
     "features", "gpus", "heads", "height", "index", "inside", "kept", "kind", "kinds", "layers", "line", "nodes",
     "num", "parallel", "params", "period", "periods", "rank", "ranks", "replicas", "rows", "seed", "sequences",
     "size", "slots", "spares", "steps", "values", "version", "width", "window", "workers",
+    "answers", "rounds", "running",
 }  # fmt: skip
 """Words that make a name a count, an index or a length in elements of a model's shape."""
 SHARES = {
@@ -33,7 +34,19 @@ SHARES = {
     "pue", "confidence", "margin",
 }  # fmt: skip
 """Words that make a name a number without a unit."""
-RATIOS = {"excess", "passes", "tensors", "exposed", "skew", "sharpness", "wait", "split"}
+RATIOS = {
+    "excess",
+    "passes",
+    "tensors",
+    "exposed",
+    "skew",
+    "sharpness",
+    "wait",
+    "split",
+    "spread",
+    "load",
+    "utilisation",
+}
 """Words of fitted numbers without a unit: passes over a tensor, shares that are not hidden behind compute."""
 KEYS_OF_THE_INTERFACE = {
     "input": "tokens", "output": "tokens", "sequence": "tokens", "traffic": "tokens", "context": "tokens",

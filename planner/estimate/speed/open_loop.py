@@ -93,15 +93,15 @@ class OpenLoop:
 class Slots:
     """How many run, and how long an arrival waits for a slot."""
 
-    found: Floats
+    found_shares: Floats
     """Chance that an arrival finds 0, 1, ... up to all slots taken."""
     running: float
     """Mean requests in the batch."""
-    waiting: float
+    waiting_share: float
     """Chance to find every slot taken."""
     wait_s: float
     """Mean wait of those who wait."""
-    memory: float
+    variance_ratio: float
     """Variance of the number's mean over one residence, relative to its own: 2/3 in M/D/inf."""
 
 
@@ -120,14 +120,14 @@ def open_loop(requests: Requests, *, requests_per_second: float, step_s: Floats)
     rounds = requests.mean(requests.rounds)
     slots, group, stall_s = settled(requests, requests_per_second=requests_per_second, step_s=step_s, load=load)
     seen_s = seen_steps(slots, step_s) * (rounds > 0)
-    step = float(np.sum(slots.found * seen_s))
-    busy = 1.0 - float(slots.found[0]) * (1.0 - load)
+    step = float(np.sum(slots.found_shares * seen_s))
+    busy = 1.0 - float(slots.found_shares[0]) * (1.0 - load)
     tpot_s = (step + stall_s * bool(rounds) / max(rounds, 1.0)) / (1.0 - load)
     others = requests_per_second * tpot_s * requests.mean(requests.prefill_s**2) / (1.0 - load) ** 2
-    beside = slots.memory * float(np.sum(slots.found * (seen_s - step) ** 2)) / (1.0 - load) ** 2
+    beside = slots.variance_ratio * float(np.sum(slots.found_shares * (seen_s - step) ** 2)) / (1.0 - load) ** 2
     points = lattice()
     kind = np.minimum(np.searchsorted(np.cumsum(requests.share), points[0], side="right"), len(requests.share) - 1)
-    waits = np.where(points[1] < slots.waiting, 1.0 - points[1] / max(slots.waiting, TINY), 1.0)
+    waits = np.where(points[1] < slots.waiting_share, 1.0 - points[1] / max(slots.waiting_share, TINY), 1.0)
     queued = -slots.wait_s * np.log(np.maximum(waits, TINY))
     joined = np.where(points[2] < busy, step + group.seconds_at(np.minimum(points[2] / busy, 1.0), step_s=step), 0.0)
     varies = beside + others / np.maximum(requests.rounds[kind], 1.0)
@@ -135,12 +135,12 @@ def open_loop(requests: Requests, *, requests_per_second: float, step_s: Floats)
     each = np.minimum(gamma_at(points[3], mean=tpot_s, variance=varies, least=float(seen_s[0])), longest)
     first = requests.first_s[kind] + queued + joined
     several = requests.rounds[kind] > 0
-    queue_s, iteration_s = slots.waiting * slots.wait_s, busy * (step + group.mean_s)
+    queue_s, iteration_s = slots.waiting_share * slots.wait_s, busy * (step + group.mean_s)
     ttft_s = requests.mean(requests.first_s) + queue_s + iteration_s
     return OpenLoop(
         utilisation=used,
         running=slots.running,
-        waiting_share=slots.waiting,
+        waiting_share=slots.waiting_share,
         prefill_load=load,
         step_s=step,
         own_s=requests.mean(requests.first_s),
@@ -166,7 +166,7 @@ def settled(
         slots = taken_slots(
             requests, requests_per_second=requests_per_second, step_s=step_s, load=load, extra_s=stall_s + own_s
         )
-        step = float(np.sum(slots.found * seen_steps(slots, step_s))) * (requests.mean(requests.rounds) > 0)
+        step = float(np.sum(slots.found_shares * seen_steps(slots, step_s))) * (requests.mean(requests.rounds) > 0)
         group = arrival_group(requests, requests_per_second=requests_per_second, step_s=step, load=load)
         own_s = step + requests.mean(requests.prefill_s) + load / (0.5 + load) * group.mean_s
         stall_s = load * max(0.0, own_s - step / (1.0 - load))
@@ -175,7 +175,7 @@ def settled(
 
 def seen_steps(slots: Slots, step_s: Floats) -> Floats:
     """Decode step of an arrival that finds 0, 1, ... slots taken, itself beside them."""
-    column: Floats = step_s[np.minimum(np.arange(len(slots.found)), len(step_s) - 1)]
+    column: Floats = step_s[np.minimum(np.arange(len(slots.found_shares)), len(step_s) - 1)]
     return column
 
 
@@ -190,13 +190,13 @@ def taken_slots(
 
     >>> one = Requests(share=np.ones(1), prefill_s=np.zeros(1), first_s=np.zeros(1), rounds=np.ones(1))
     >>> single = taken_slots(one, requests_per_second=0.5, step_s=np.ones(1), load=0.0)   # M/D/1 at half its load
-    >>> single.waiting, single.waiting * single.wait_s
+    >>> single.waiting_share, single.waiting_share * single.wait_s
     (0.5, 0.5)
     """
     count = np.arange(1, len(step_s) + 1)
     rounds, prefill = requests.mean(requests.rounds), requests.mean(requests.prefill_s)
     if not rounds:
-        return Slots(found=np.ones(1), running=0.0, waiting=0.0, wait_s=0.0, memory=1.0)
+        return Slots(found_shares=np.ones(1), running=0.0, waiting_share=0.0, wait_s=0.0, variance_ratio=1.0)
     ratios = requests_per_second * (rounds * step_s + extra_s) / ((1.0 - load) * count)
     variance = requests.mean(requests.prefill_s**2) - prefill**2
     pull = (1.0 - load) ** 2 / (1.0 + requests_per_second**2 * variance)
@@ -208,11 +208,11 @@ def taken_slots(
     work_s = requests.prefill_s + requests.rounds * step_s[-1] / len(step_s)
     mean_s = requests.mean(work_s)
     return Slots(
-        found=chances,
+        found_shares=chances,
         running=float(np.sum(chances[1:] * count)),
-        waiting=float(chances[-1]),
+        waiting_share=float(chances[-1]),
         wait_s=requests.mean(work_s**2) / mean_s / 2.0 / (1.0 - used),
-        memory=1.0 - pull / 3.0,
+        variance_ratio=1.0 - pull / 3.0,
     )
 
 
