@@ -62,7 +62,8 @@ class Evidence:
 def evidence_of(plan: Mapping[str, Any], records: Iterable[Record]) -> tuple[Evidence, ...]:
     """The evidence for each workload of a plan, in its order. Simulated and tiny runs are no evidence of hardware."""
     usable = [r for r in records if r.origin in ("measured", "published") and not is_tiny(r)]
-    return tuple(evidence_of_workload(w, usable) for w in plan["workloads"])
+    seen = [(r, traits_of_record(r)) for r in usable]
+    return tuple(evidence_of_workload(w, seen) for w in plan["workloads"])
 
 
 def is_tiny(record: Record) -> bool:
@@ -70,12 +71,11 @@ def is_tiny(record: Record) -> bool:
     return bool(record.emulated and "model" in record.emulated)
 
 
-def evidence_of_workload(workload: Mapping[str, Any], records: Sequence[Record]) -> Evidence:
-    """The nearest records, and what they leave unproven."""
+def evidence_of_workload(workload: Mapping[str, Any], records: Sequence[tuple[Record, Traits]]) -> Evidence:
+    """The nearest records (each with what it is known by), and what they leave unproven."""
     planned = traits_of_plan(workload)
     found = []
-    for record in records:
-        seen = traits_of_record(record)
+    for record, seen in records:
         if any(planned[key] != seen[key] for key in ("mode", "engine", "method")):
             continue
         distance = distance_of(planned, seen)

@@ -90,8 +90,8 @@ def make_all_small(levels: Sequence[Level], m: CpModel) -> None:
             m.add(total(found.measured.terms) <= found.most - found.measured.constant).with_name(f"most[{found.name}]")
     m.minimize(
         total(
-            (c // found.scale * weight, v)
-            for found, weight in zip(levels, weights(levels), strict=True)
+            (c // scale * weight, v)
+            for found, scale, weight in zip(levels, [n.scale for n in levels], weights(levels), strict=True)
             for c, v in found.measured.terms
         )
     )
