@@ -141,6 +141,18 @@ def test_a_run_is_taken_up_where_it_stopped(trial: Trial, tmp_path: Path, monkey
     assert len(fake.calls) == 3  # another configuration under the same name is measured anew
 
 
+@pytest.mark.parametrize("state", ["unsupported", "no-memory"])
+def test_what_the_machine_lacked_is_tried_again_later(
+    state: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fake(monkeypatch, {"state": state, "detail": "needs the package peft"}, [card()])
+    run_trials([trial], Settings(out=tmp_path))
+    Fake(monkeypatch, {"state": "ok", "measured": MEASURED}, [card()])
+    (record,) = run_trials([trial], Settings(out=tmp_path))
+    assert record.outcome is not None
+    assert record.outcome.state == "ok"
+
+
 def test_a_budget_leaves_the_rest_for_later(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     fake = Fake(monkeypatch, {"state": "ok", "measured": MEASURED}, [card()])
