@@ -50,6 +50,8 @@ def check(trial: Trial, device: Cpu) -> None:
     precision = trial.text("precision", "bf16")
     if is_split(trial) and precision in QUANTISED:
         raise UnsupportedError(f"weights in {precision} are replayed on one GPU, not split or offloaded")
+    if 0 < trial.share("kv_cpu") < 1:
+        raise UnsupportedError("a KV cache is replayed wholly in host memory or not at all")
     if trial.share("kv_cpu") and device.kind == "cpu":
         raise UnsupportedError("a KV cache in host memory needs a GPU beside it")
 

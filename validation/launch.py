@@ -105,7 +105,7 @@ def kubernetes_job(trial: Trial) -> dict[str, Any]:
         "name": "replay",
         "image": IMAGE,
         "workingDir": "/replay",
-        "command": ["bash", "-c", f"exec {run} 2>&1 | tee talk.log"],
+        "command": ["bash", "-c", f"set -o pipefail; {run} 2>&1 | tee -a talk.log"],
         "env": [
             {"name": "PYTHONPATH", "value": "/replay"},
             {"name": "HF_HUB_OFFLINE", "value": "1"},

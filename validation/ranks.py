@@ -61,13 +61,18 @@ def leave(world: World) -> None:
         dist.destroy_process_group()
 
 
+def is_fully_sharded(trial: Trial) -> bool:
+    """Whether no rank may hold the whole model: `fully_shard` moves it to the device module by module."""
+    return trial.text("sharding", "none") in ("zero2", "zero3") and trial.number("data_parallel") > 1
+
+
 def sharded(model: nn.Module, trial: Trial, world: World, device: Cpu) -> nn.Module:
     """The model as this rank holds it. Raises UnsupportedError for a number of ranks that is not the planned one."""
     planned = trial.number("data_parallel")
     if world.size != planned:
         raise UnsupportedError(f"the plan trains on {planned} data-parallel ranks; {world.size} were started")
     kind = trial.text("sharding", "none")
-    if kind in ("zero2", "zero3"):
+    if is_fully_sharded(trial):
         return _fully_sharded(model, trial, keep=kind == "zero2", device=device.kind, size=world.size)
     if world.size == 1:
         return model
@@ -83,8 +88,6 @@ def _fully_sharded(model: nn.Module, trial: Trial, *, keep: bool, device: str, s
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 
-    if size == 1:
-        return model
     mesh = init_device_mesh(device, (size,))
     mixed = trial.text("precision", "bf16-mixed") == "bf16-mixed"
     low = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)

@@ -36,13 +36,20 @@ LONG_STEP_S = 20.0
 """A step longer than this is timed the fewest times: its own length averages noise out."""
 
 
-def check(trial: Trial) -> None:
+def check(trial: Trial, device: Cpu) -> None:
     """Refuse what this loop cannot replay. Raises UnsupportedError."""
     for degree in ("tensor_parallel", "pipeline_parallel", "context_parallel", "expert_parallel"):
         if trial.number(degree) > 1:
             raise UnsupportedError(f"{degree} {trial.number(degree)} in training is not replayed; data parallel is")
     if trial.text("precision") not in TRAIN_DTYPES:
         raise UnsupportedError(f"training in {trial.text('precision')} is not replayed")
+    for part in ("optimizer_cpu", "params_cpu"):
+        if 0 < trial.share(part) < 1:
+            raise UnsupportedError(f"{part} is replayed wholly in host memory or not at all")
+    if trial.share("params_cpu") and not ranks.is_fully_sharded(trial):
+        raise UnsupportedError("weights in host memory are replayed in training with zero2 or zero3 on several GPUs")
+    if trial.share("params_cpu") and device.kind == "cpu":
+        raise UnsupportedError("weights in host memory need a GPU beside it")
     loss = str(trial.options.get("cross_entropy") or "standard")
     if loss != "standard":
         raise UnsupportedError(f"cross-entropy {loss!r} is not replayed; the library's standard one is")
@@ -50,12 +57,11 @@ def check(trial: Trial) -> None:
 
 def replay(trial: Trial, device: Cpu, work: Path) -> dict[str, Any]:
     """Run the trial and return `measured` by rule and further `details`."""
-    check(trial)
+    check(trial, device)
     world = ranks.join(device.kind)
-    try:
-        return _replay(trial, device, world)
-    finally:
-        ranks.leave(world)
+    result = _replay(trial, device, world)
+    ranks.leave(world)  # after an error not: the others may never come to it
+    return result
 
 
 def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
@@ -95,12 +101,12 @@ def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
 
 
 def model_of(trial: Trial, device: Cpu, details: dict[str, Any]) -> nn.Module:
-    """The model, its adapters and its checkpointing, on the device."""
+    """The model, its adapters and its checkpointing, on the device; in host memory where shards of it go there."""
     method, precision = trial.text("method", "full"), trial.text("precision", "bf16-mixed")
     config: Any = hf_config(trial.model)
     config.use_cache = False
     dtype = dtype_of("bfloat16" if method != "full" else TRAIN_DTYPES[precision])
-    where = "cpu" if method == "qlora" else device.kind
+    where = "cpu" if method == "qlora" or ranks.is_fully_sharded(trial) else device.kind
     model: Any = build(config, dtype=dtype, device=where, attention=details["attention"])
     if method == "qlora":
         for parameter in model.parameters():
@@ -184,7 +190,7 @@ class Step:
         self.autocast = self._autocast(trial, precision)
         kind = str(trial.options.get("optimizer_step") or "foreach")
         self.loss, self.static = 0.0, None if device.held() is None else 0
-        offload = trial.share("optimizer_cpu")
+        offload = 0.0 if trial.share("params_cpu") else trial.share("optimizer_cpu")  # the state is where weights are
         if kind == "in-backward":
             self.optimizers = list(self._in_backward(trial.text("optimizer", "adamw")))
         else:

@@ -3,7 +3,7 @@
     python -m validation.worker TRIAL.json RESULT.json --device cuda|cpu
 
 What can go wrong inside the framework is told as a state (`oom`, `unsupported`, `error`); what ends the process is the
-supervisor's to judge. Under torchrun every rank runs this and the first one writes.
+supervisor's to judge. Under torchrun every rank runs this; the first one writes, and any that fails.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def first_line(err: BaseException) -> str:
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Leave the result whole or not at all."""
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.environ.get('RANK', '0')}.part")
     part.write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
     part.replace(path)
 
@@ -105,8 +105,14 @@ def main() -> None:
     asked = parser.parse_args()
     trial = trial_of(json.loads(asked.trial.read_text(encoding="utf-8")))
     result = attempt(trial, kind=asked.device, work=asked.result.parent) | {"versions": versions()}
-    if int(os.environ.get("RANK", "0")) == 0:
+    rank, alone = int(os.environ.get("RANK", "0")), os.environ.get("WORLD_SIZE", "1") == "1"
+    failed = result["state"] != "ok"
+    if rank == 0 or failed:
         write_result(asked.result, result)
+    if failed and not alone:  # the other ranks wait in a collective; torchrun ends them once this one is gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from validation.device import Cpu
 from validation.formats import quantised
 from validation.models import build, hf_config
 from validation.offload import layer_places
+from validation.supervise import worker_command
 from validation.tiny import tiny, tiny_keys
 from validation.train import model_of
 from validation.trial import Trial
@@ -113,6 +117,7 @@ def test_shares_of_an_offload_split_are_whole_layers() -> None:
         ({}, {"tensor_parallel": 2}, "tensor_parallel 2"),
         ({}, {"kv_precision": "fp8"}, "no KV cache in fp8"),
         ({}, {"precision": "nf4", "offload": {"weights_cpu": 0.5}}, "weights in nf4 are replayed on one GPU"),
+        ({}, {"offload": {"kv_cpu": 0.5}}, "wholly in host memory or not at all"),
         ({}, {"precision": "int4-awq"}, "no kernels for weights in int4-awq"),
         ({}, {"offload": {"kv_cpu": 1.0}}, "needs a GPU beside it"),
     ],
@@ -172,6 +177,37 @@ def test_adapters_on_a_quantised_base_are_those_that_peft_makes_for_it(base: str
     model = model_of(trial, Cpu(), {"attention": "sdpa"})
     made = {type(m) for name, m in model.named_modules() if name.endswith("q_proj")}
     assert {(kind.__module__, kind.__name__) for kind in made} == {("peft.tuners.lora.bnb", layer)}
+
+
+@pytest.mark.parametrize(
+    ("ranks", "offload", "says"), [(2, 0.5, "wholly"), (1, 1.0, "on several GPUs"), (2, 1.0, "need a GPU")]
+)
+def test_weights_of_training_in_host_memory_are_never_left_on_the_device(
+    ranks: int, offload: float, says: str, tmp_path: Path
+) -> None:
+    trial = train(sharding="zero3", data_parallel=ranks, offload={"params_cpu": offload})
+    result = attempt(trial, kind="cpu", work=tmp_path)
+    assert result["state"] == "unsupported"
+    assert says in result["detail"]
+
+
+@pytest.mark.parametrize(("sharding", "where"), [("zero3", "cpu"), ("zero2", "cpu"), ("none", "meta")])
+def test_a_model_that_is_sharded_is_never_whole_on_the_device(sharding: str, where: str) -> None:
+    class Device(Cpu):
+        kind = "meta"
+
+    model = model_of(train(sharding=sharding, data_parallel=2), Device(), {"attention": "sdpa"})
+    assert {p.device.type for p in model.parameters()} == {where}
+
+
+def test_a_rank_that_fails_says_so_and_ends_the_others(tmp_path: Path) -> None:
+    trial, result = tmp_path / "trial.json", tmp_path / "result.json"
+    trial.write_text(json.dumps(train(precision="fp8", data_parallel=2).as_dict()), encoding="utf-8")
+    environment = {**os.environ, "RANK": "1", "WORLD_SIZE": "2"}
+    command = worker_command(trial, result, device="cpu")
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=120)
+    assert done.returncode == 1
+    assert json.loads(result.read_text(encoding="utf-8"))["state"] == "unsupported"
 
 
 def test_int8_weights_of_torchao_are_made_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
