@@ -329,6 +329,8 @@ class EvidenceRow:
 class ReportView:
     """Everything a report says."""
 
+    audience: str
+    """Who reads it: `all`, `management`, `procurement` or `engineering`."""
     masthead: Masthead
     name: str
     created: str

@@ -59,6 +59,7 @@ def view_of(plan: Plan, audience: str = ALL_READERS) -> ReportView:
     workloads = tuple(workload_view(w, index=i, headroom=headroom) for i, w in enumerate(plan.workloads))
     rejected = tuple(rejected_group(w.name, w.rejected, index=i) for i, w in enumerate(plan.workloads) if w.rejected)
     return ReportView(
+        audience=audience,
         masthead=masthead(plan),
         name=shown(plan.name),
         created=shown(plan.created[:10]),

@@ -59,14 +59,26 @@ def test_the_layout_has_nothing_to_complain_about(infeasible: Plan, warnings_of_
     assert warnings_of_the_layout == []
 
 
+def text_of(pdf: bytes) -> str:
+    return squeezed("".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages))
+
+
 def test_the_pdf_says_what_the_html_says(pdf: bytes, two_workloads: Plan) -> None:
     view = view_of(two_workloads)
-    text = squeezed("".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages))
+    text = text_of(pdf)
     said = [view.decision, view.proof, view.asked, *(f.value for f in view.figures)]
     for w in view.workloads:
         said += [w.summary, w.why, w.memory.verdict, w.memory.peak, *(s.value for s in w.memory.segments)]
-        said += [t.got for t in w.targets] + [p.value for p in (*w.speed, *w.money)]
+        said += [t.got for t in w.targets]
     said += [r.usd_per_hour for r in view.bill.rows] + [r.reason for g in view.rejected for r in g.rows]
+    assert [s for s in said if squeezed(s) not in text] == []
+
+
+def test_on_paper_engineers_get_every_figure_of_a_workload(two_workloads: Plan) -> None:
+    view = view_of(two_workloads, "engineering")
+    text = text_of(render_pdf(render_html(view)))
+    said = [p.value for w in view.workloads for p in (*w.speed, *w.config, *w.money)]
+    assert said
     assert [s for s in said if squeezed(s) not in text] == []
 
 
