@@ -128,10 +128,8 @@ def supervise(
                 if on_tick is not None:
                     on_tick()
                 time.sleep(POLL_S)
-        except BaseException:
+        finally:
             end_group(child)
-            raise
-        end_group(child)
         text = talk.text()
     result = read_result(result_file)
     outcome = verdict(child.returncode, result, text, stopped=stopped, limit_s=time_limit_s, limit_bytes=limit)

@@ -82,7 +82,7 @@ def named(spec: Spec, path: Path) -> Spec:
 def default_plan_name(path: Path) -> str:
     """Name of the plan of an unnamed spec at a full path, so that specs of different files have folders of their own.
 
-    >>> [default_plan_name(Path(p)) for p in ("/work/chat.yaml", "/work/tuning/workloads.yaml", "/spec.yml")]
+    >>> [default_plan_name(Path(p)) for p in ("/plans/chat.yaml", "/plans/tuning/workloads.yaml", "/spec.yml")]
     ['chat', 'tuning', 'plan']
     """
     for text in (path.stem, path.parent.name):
