@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from ortools.sat.python.cp_model import INT_MAX, INT_MIN, CpModel
+from planner.solve.cp import INT_MAX, INT_MIN, CpModel
 
 if TYPE_CHECKING:
     # Loaded when first asked: most fleets are settled without it.

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ortools.sat.python.cp_model import CpModel
-
+from planner.solve.cp import CpModel
 from planner.solve.instance import Instance, nodes_alone
 from planner.solve.measures import PER_NODE, limited
 from planner.solve.rules import total

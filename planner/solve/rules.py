@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from ortools.sat.python.cp_model import BoundedLinearExpression, Constraint, CpModel, LinearExpr
-
+from planner.solve.cp import BoundedLinearExpression, Constraint, CpModel, LinearExpr
 from planner.solve.instance import Instance
 from planner.solve.measures import limited
 from planner.solve.patterns import ONE_GPU, Size

@@ -12,9 +12,8 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, MODEL_INVALID, OPTIMAL, CpModel, CpSolver, IntVar
-
 from planner.errors import InputError, NoPlanInTimeError
+from planner.solve.cp import FEASIBLE, INFEASIBLE, MODEL_INVALID, OPTIMAL, CpModel, CpSolver, IntVar
 from planner.solve.instance import Instance
 from planner.solve.mip import MipAnswer, holds, least
 from planner.solve.rules import MECHANICS, fleet_stays_within_limits, nodes_stay_within_stock, requirements

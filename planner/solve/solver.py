@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from ortools.sat.python.cp_model import CpModel
-
 from planner.errors import NoPlanInTimeError
 from planner.solve.conflict import explain
+from planner.solve.cp import CpModel
 from planner.solve.instance import Instance, prepare
 from planner.solve.measures import PER_NODE, limited
 from planner.solve.objective import (

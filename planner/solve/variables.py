@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ortools.sat.python.cp_model import CpModel, IntVar
-
+from planner.solve.cp import CpModel, IntVar
 from planner.solve.instance import Instance
 from planner.solve.scale import FLUID_GRID
 from planner.solve.ways import Way

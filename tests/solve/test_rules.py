@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ortools.sat.python.cp_model import CpModel
 
 from planner.solve import rules
+from planner.solve.cp import CpModel
 from planner.solve.instance import Instance, prepare
 from planner.solve.problem import Problem
 from planner.solve.search import Effort, ask
