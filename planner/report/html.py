@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from planner.errors import InputError
+from planner.report.language import _, ngettext, pgettext
 from planner.report.types import ReportView
 from planner.resources import data_folder
 
@@ -69,14 +70,17 @@ def _environment(folders: Sequence[Path]) -> Environment:
     from jinja2 import FileSystemLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(
+    environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    environment.globals.update(gettext=_, ngettext=ngettext, pgettext=pgettext)
+    return environment
 
 
 def _styles(folders: Sequence[Path]) -> SimpleNamespace:
