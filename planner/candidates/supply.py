@@ -46,6 +46,7 @@ def build_supply(spec: Spec, catalog: Catalog) -> Supply:
         sources=tuple(cheapest_of_equals(placed, kept=pinned_offers(spec), count_carbon="carbon" in spec.objective)),
         kinds=kinds,
         gpus_without_source=without,
+        every=tuple(placed),
         warnings=site.warnings,
     )
 

@@ -67,6 +67,8 @@ class Supply:
     """Distinct machines: sources of one kind differ in price, memory and owner only. `ram_bytes` is the most."""
     gpus_without_source: Mapping[str, str]
     """Allowed GPUs that cannot be had, and why."""
+    every: tuple[Source, ...] = ()
+    """All sources, those that another beats included."""
     warnings: tuple[str, ...] = ()
 
     def of_kind(self, kind: int) -> tuple[Source, ...]:

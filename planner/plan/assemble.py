@@ -10,7 +10,7 @@ from planner import __version__
 from planner.architecture.hf.write import config_of
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.site import SiteFacts
-from planner.candidates.types import WorkloadCandidates
+from planner.candidates.types import Source, WorkloadCandidates
 from planner.plan.bill import node_loads, purchases, totals
 from planner.plan.facts import assumptions_used, facts_used, rented_assumption, rented_stand_at, stands_nowhere_known
 from planner.plan.fleet import FleetProblem
@@ -46,6 +46,8 @@ class Work:
     found: tuple[WorkloadCandidates, ...]
     lost: tuple[WorkloadCandidates, ...]
     """Workloads that nothing in the fleet can run."""
+    every_source: tuple[Source, ...] = ()
+    """Every way to get nodes, dearer ones included."""
     fleet: FleetProblem | None
     solution: Solution | None
     near: Near | None = None
@@ -67,7 +69,7 @@ def assemble(work: Work, *, created: str) -> Plan:
         return Plan(status="infeasible", infeasible=report, inputs=inputs, **common(work, created), **empty())
     spec, solution, fleet = work.loaded.spec, work.solution, work.fleet
     picked = picks(work, fleet, solution)
-    lines = purchases(fleet, solution)
+    lines = purchases(fleet, solution, work.every_source)
     sums = totals(fleet, solution, lines, months=spec.horizon.months)
     text = near_text(work.near, spec.objective[0]) if work.near else fleet_text(solution.status, spec.objective[0])
     cap = work.facts.value("utilisation-cap")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from planner.candidates.types import Source
 from planner.plan.fleet import Choice, FleetProblem
-from planner.plan.types import NodeLoad, PurchaseLine, Totals
+from planner.plan.types import NodeLoad, PurchaseLine, Totals, WayToPay
 from planner.solve.solution import Solution
 from planner.units import HOURS_PER_MONTH
 
@@ -16,12 +16,12 @@ def ordered_types(fleet: FleetProblem, solution: Solution) -> list[tuple[str, in
     return [(name, counts[0]) for name, counts in sorted(solution.nodes.items()) if counts[0] and name in fleet.sources]
 
 
-def purchases(fleet: FleetProblem, solution: Solution) -> tuple[PurchaseLine, ...]:
-    """One line for each kind of node and way to get it."""
-    return tuple(line(fleet.sources[name], count) for name, count in ordered_types(fleet, solution))
+def purchases(fleet: FleetProblem, solution: Solution, every: Sequence[Source] = ()) -> tuple[PurchaseLine, ...]:
+    """One line for each kind of node and way to get it; `every` is where other ways to pay are looked for."""
+    return tuple(line(fleet.sources[name], count, every) for name, count in ordered_types(fleet, solution))
 
 
-def line(source: Source, count: int) -> PurchaseLine:
+def line(source: Source, count: int, every: Sequence[Source] = ()) -> PurchaseLine:
     """`count` equal nodes."""
     price = source.price
     own = source.procurement in ("buy", "owned")
@@ -42,7 +42,36 @@ def line(source: Source, count: int) -> PurchaseLine:
         price_source=price.source,
         price_as_of=price.as_of,
         price_confidence=price.confidence,
+        energy_usd_per_hour=count * price.energy_usd_per_hour,
+        pue=source.pue,
+        kg_co2_per_month=None if source.kg_co2_per_hour is None else count * source.kg_co2_per_hour * HOURS_PER_MONTH,
+        network_bytes_per_second_per_gpu=source.host.network_bytes_per_second_per_gpu,
+        ways_to_pay=tuple(ways_to_pay(source, count, every)),
     )
+
+
+def ways_to_pay(source: Source, count: int, every: Sequence[Source]) -> Iterator[WayToPay]:
+    """The cheapest source of each kind of procurement for as many nodes with as many of the same GPU; by kind."""
+    cheapest: dict[str, Source] = {}
+    for other in (source, *every):
+        if other.procurement == "owned" or (other.gpu, other.host.num_gpus) != (source.gpu, source.host.num_gpus):
+            continue
+        best = cheapest.get(other.procurement)
+        # The chosen source comes first and stays: the plan may have reasons beside the price.
+        if best is None or (best is not source and other.price.usd_per_hour < best.price.usd_per_hour):
+            cheapest[other.procurement] = other
+    for found in (s for _, s in sorted(cheapest.items())):
+        assert found.procurement != "owned"
+        yield WayToPay(
+            procurement=found.procurement,
+            offer=found.offer,
+            provider=found.provider,
+            usd_per_hour=count * found.price.usd_per_hour,
+            capex_usd=count * found.price.capex_usd,
+            energy_usd_per_hour=count * found.price.energy_usd_per_hour,
+            price_as_of=found.price.as_of,
+            price_confidence=found.price.confidence,
+        )
 
 
 def node_loads(fleet: FleetProblem, solution: Solution) -> tuple[NodeLoad, ...]:

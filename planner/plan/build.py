@@ -88,6 +88,7 @@ def build(
         catalog=catalog,
         found=tuple(found),
         lost=tuple(lost),
+        every_source=supply.every,
         fleet=fleet,
         solution=solution,
         near=near,

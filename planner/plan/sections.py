@@ -92,6 +92,7 @@ def workload_plan(
         rejected=tuple(Rejected(gpu=d.gpu, reason=d.reason) for d in pick.found.dropped),
         why=why(pick, estimate, met, others, fleet_text),
         headroom=headroom(pick, estimate, met),
+        share_of_demand_per_replica=c.rate,
     )
 
 
@@ -295,6 +296,8 @@ def alternative(cost: float, candidate: Candidate, source: Source, seat: Seat, *
         usd_per_hour_more=more,
         power_kw=source.power_kw * candidate.gpus / source.host.num_gpus,
         why_not=text,
+        replicas=candidate.replicas,
+        share_of_demand_per_replica=candidate.rate,
     )
 
 

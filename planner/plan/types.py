@@ -48,6 +48,22 @@ class Totals(Document):
     energy_usd_per_month: float | None = None
 
 
+class WayToPay(Document):
+    """One way to get all the nodes of a line of the bill: the cheapest of its kind."""
+
+    procurement: Literal["on_demand", "reserved_1y", "reserved_3y", "spot", "buy"]
+    offer: str
+    provider: str
+    usd_per_hour: float
+    """All nodes, over the horizon: rent, or the purchase paid off and what running costs."""
+    capex_usd: float
+    """All nodes, paid once."""
+    energy_usd_per_hour: float
+    """Part of `usd_per_hour` that is electricity of our own; rents include theirs."""
+    price_as_of: str
+    price_confidence: str
+
+
 class PurchaseLine(Document):
     """One line of the bill of materials: equal nodes of one kind, procured one way."""
 
@@ -71,6 +87,16 @@ class PurchaseLine(Document):
     price_source: str | None
     price_as_of: str | None
     price_confidence: str | None
+    energy_usd_per_hour: float = 0.0
+    """Part of `usd_per_hour` that is electricity of our own; rents include theirs."""
+    pue: float | None = None
+    """Power of the building over that of the machine, where it stands."""
+    kg_co2_per_month: float | None = None
+    """All nodes."""
+    network_bytes_per_second_per_gpu: float | None = None
+    """To other nodes; None = not published."""
+    ways_to_pay: tuple[WayToPay, ...] = ()
+    """What as many nodes of this size with this GPU cost in each way that the fleet allows."""
 
 
 class NodeLoad(Document):
@@ -126,6 +152,9 @@ class Alternative(Document):
     solved again or no fleet exists with it (`why_not` says which)."""
     fleet_is_proven: bool = False
     """No cheaper fleet exists with it."""
+    replicas: int | None = None
+    share_of_demand_per_replica: float | None = None
+    """What one replica can carry; None without a demand."""
 
 
 class OneGpuType(Document):
@@ -158,6 +187,8 @@ class WorkloadPlan(WorkloadEstimate):
     """One sentence: why this GPU and this configuration."""
     headroom: Mapping[str, float] = {}
     """Share left before a limit: `memory`, `demand`, `ttft`, `tpot`, `deadline`."""
+    share_of_demand_per_replica: float | None = None
+    """What one replica can carry; None without a demand."""
 
 
 class Conflict(Document):
