@@ -52,6 +52,7 @@ class RuntimeFacts(BaseModel):
     transformer_engine_workspace_bytes: PerArch
     serving_outside_torch_bytes: PerArch
     serving_group_bytes: PerArch
+    free_before_loading_group_bytes: PerArch
 
 
 def load_runtime(path: Path) -> RuntimeFacts:

@@ -61,6 +61,8 @@ class Case:
     output_tokens: int
     all_logits: bool
     static_cache: bool
+    pooled: bool
+    """Weights come out of one block, which `from_pretrained` reserves first where it loads onto a device."""
     micro_batches: int
     """Forward and backward passes a step."""
     adapters: Adapters | None
@@ -109,6 +111,7 @@ def _infer(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
         output_tokens=output,
         all_logits=options.get("logits", "last") == "all",
         static_cache=layout == "static",
+        pooled=_known("weights_allocation", options.get("weights_allocation", "pool"), ("pool", "tensors")) == "pool",
         micro_batches=1,
         adapters=None,
         optimizer="",
@@ -144,6 +147,7 @@ def _train(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
         output_tokens=0,
         all_logits=True,
         static_cache=False,
+        pooled=False,
         micro_batches=passes // shards,
         adapters=adapters,
         optimizer=optimizer,

@@ -86,6 +86,8 @@ def run_layers(case: Case, *, workspace_bytes: int = 0, layers: int | None = Non
 def steps_of(model: Any, case: Case, tracker: Tracker, workspace_bytes: int = 0) -> Counter[str]:
     """Fill the tracker with the case's run; the attention kernels used."""
     gc.collect()
+    if case.pooled:
+        tracker.touch(sum(fsdp.local(p).nbytes for p in model.parameters()), "warm-up")
     register_model(model, tracker)
     if workspace_bytes:
         tracker.reserve(workspace_bytes, "workspace")

@@ -111,6 +111,11 @@ class Tracker(TorchDispatchMode):
         """Memory that a library holds from here on."""
         self.steps.append(Born(self._storage(nbytes, "library", (), category)))
 
+    def touch(self, nbytes: int, what: str) -> None:
+        """Memory that is asked for and given back at once: it stays with the allocator."""
+        storage = self._storage(nbytes, what, (), "kernel")
+        self.steps += [Born(storage), Died(storage)]
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -135,8 +140,7 @@ class Tracker(TorchDispatchMode):
         """What a kernel's own temporaries add while its results are already there."""
         nbytes = self._kernels(func, args, out) if self._kernels is not None else 0
         if nbytes:
-            storage = self._storage(nbytes, str(func), (), "kernel")
-            self.steps += [Born(storage), Died(storage)]
+            self.touch(nbytes, str(func))
 
     def _storage(self, nbytes: int, op: str, shape: tuple[int, ...], category: str | None) -> Storage:
         self._num_storages += 1

@@ -15,7 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.estimate.memory.composed import MOST_SEQUENCES, bounded, memory_of
-from planner.estimate.memory.device import graph_bytes, outside_torch_bytes, usable_bytes
+from planner.estimate.memory.device import (
+    free_before_loading_bytes,
+    graph_bytes,
+    outside_torch_bytes,
+    usable_bytes,
+)
 from planner.estimate.memory.fixed import (
     Fixed,
     cache_per_sequence,
@@ -75,7 +80,8 @@ def budget_of(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -> Bud
         pool = job.engine.number("gpu_memory_utilization") * usable - fixed.weights - peak - fixed.workspace
         pool = pool - beside - inside
     elif job.engine.options.get("mem_fraction_static") is not None:
-        pool = job.engine.number("mem_fraction_static") * (usable - fixed.context) - fixed.weights
+        free = free_before_loading_bytes(hw, ways.gpus)
+        pool = job.engine.number("mem_fraction_static") * free - fixed.weights
     else:
         pool = job.engine.number("kv_cache_free_gpu_memory_fraction") * (usable - spent)
     pool = np.minimum(pool, usable * (1.0 - job.memory_headroom) - spent)

@@ -51,6 +51,14 @@ def outside_torch_bytes(hw: Hardware, gpus_in_group: Ints) -> Floats:
     return result
 
 
+def free_before_loading_bytes(hw: Hardware, gpus_in_group: Ints) -> Floats:
+    """What a process finds free once its CUDA context and its communicators stand, and nothing is loaded yet."""
+    facts = runtime_facts()
+    group = per_arch(hw.arch, facts.free_before_loading_group_bytes.of) * (gpus_in_group > 1)
+    result: Floats = usable_bytes(hw) - per_arch(hw.arch, facts.context_bytes.of) - group
+    return result
+
+
 def library_workspace_bytes(hw: Hardware) -> Floats:
     """cuBLAS workspace, which torch counts as allocated."""
     return per_arch(hw.arch, runtime_facts().cublas_workspace_bytes.of)
