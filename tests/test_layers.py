@@ -16,6 +16,7 @@ ORDER = (
     "errors",
     "resources",
     "files",
+    "plain_yaml",
     "architecture",
     "spec",
     "catalog",

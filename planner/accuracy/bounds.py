@@ -9,12 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from planner.accuracy.figures import Figures
 from planner.accuracy.kinds import KINDS, of_family, table
 from planner.accuracy.types import Scored
+from planner.plain_yaml import load_yaml
 
 UPPER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
@@ -46,7 +46,7 @@ class Cause(BaseModel):
 
 def load_causes(path: Path) -> tuple[Cause, ...]:
     """The known causes. Raises ValidationError where the file is of another shape."""
-    raw = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+    raw = load_yaml(path.read_bytes())
     return TypeAdapter(tuple[Cause, ...]).validate_python(raw or ())
 
 
@@ -66,7 +66,7 @@ Bounds = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 def load_bounds(path: Path) -> Bounds:
     """The published bounds, errors and shares as parts of one."""
-    raw: Any = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+    raw: Any = load_yaml(path.read_bytes())
     return TypeAdapter(dict[str, dict[str, dict[str, float]]]).validate_python(raw)
 
 

@@ -19,6 +19,7 @@ from planner.architecture.build import build_model
 from planner.architecture.schema import ModelEntry
 from planner.architecture.types import Model
 from planner.errors import InputError, UnknownNameError
+from planner.plain_yaml import load_yaml
 
 ENTRY = re.compile(r"^- id: (?P<id>\S+)\n  aliases: ?\[(?P<aliases>[^\]]*)\]", re.MULTILINE)
 START = re.compile(r"^- ", re.MULTILINE)
@@ -128,16 +129,13 @@ def _scan(path: Path) -> list[_Place]:
 def _parse(place: _Place) -> ModelEntry:
     where = f"{place.path.name}:{place.line}: {place.id}"
     try:
-        (data,) = yaml.load(place.text, Loader=_LOADER)
+        (data,) = load_yaml(place.text)
         return ModelEntry.model_validate(data)
     except yaml.YAMLError as err:
         raise InputError(f"{where}: {err}") from err
     except ValidationError as err:
         messages = (f"{where}: {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in err.errors())
         raise InputError(*messages) from err
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _entry_problems(entry: ModelEntry) -> list[str]:

@@ -6,11 +6,11 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from planner.catalog.types import Confidence
 from planner.errors import InputError
+from planner.plain_yaml import load_yaml
 from planner.resources import data_folder
 
 Dimension = Literal["data", "tensor", "pipeline", "context", "expert", "nodes"]
@@ -68,7 +68,7 @@ class PlanningFacts(BaseModel):
 
 def load_planning(path: Path) -> PlanningFacts:
     """The facts in one file."""
-    return PlanningFacts.model_validate(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader))
+    return PlanningFacts.model_validate(load_yaml(path.read_bytes()))
 
 
 @functools.cache

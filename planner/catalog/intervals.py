@@ -14,10 +14,10 @@ from statistics import NormalDist
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from planner.catalog.types import Fact, PositiveFloat
+from planner.plain_yaml import load_yaml
 from planner.resources import data_folder
 
 Figure = Literal[
@@ -151,7 +151,7 @@ def _on_line(at: float, places: list[float], values: list[float]) -> float:
 
 def load_intervals(path: Path) -> tuple[IntervalFact, ...]:
     """The entries of one file."""
-    raw = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+    raw = load_yaml(path.read_bytes())
     return tuple(IntervalFact.model_validate(entry) for entry in raw)
 
 

@@ -31,6 +31,7 @@ from planner.catalog.types import (
     Support,
 )
 from planner.errors import InputError, UnknownNameError
+from planner.plain_yaml import load_yaml
 from planner.resources import data_folder
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def read_entries(path: Path, kind: type[F]) -> list[F]:
     Raises InputError with every fault of the file, each naming its entry and field.
     """
     try:
-        raw = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+        raw = load_yaml(path.read_bytes())
     except OSError as err:
         raise InputError(f"{path}: {err.strerror}") from err
     except yaml.YAMLError as err:

@@ -6,10 +6,10 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from planner.catalog.types import Confidence
+from planner.plain_yaml import load_yaml
 from planner.resources import data_folder
 
 
@@ -57,7 +57,7 @@ class RuntimeFacts(BaseModel):
 
 def load_runtime(path: Path) -> RuntimeFacts:
     """The facts in one file."""
-    return RuntimeFacts.model_validate(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader))
+    return RuntimeFacts.model_validate(load_yaml(path.read_bytes()))
 
 
 @functools.cache

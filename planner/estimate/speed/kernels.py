@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.catalog.calibration import Factors, calibration_in_use
 from planner.catalog.types import Confidence
 from planner.errors import UnknownNameError
 from planner.estimate.types import Engine
+from planner.plain_yaml import load_yaml
 from planner.resources import data_folder
 
 Width = Literal["32", "16", "8", "4"]
@@ -258,7 +258,7 @@ RowT = TypeVar("RowT", bound=_Row)
 
 def load_kernels(path: Path) -> Kernels:
     """The parameters in one file."""
-    return Kernels.model_validate(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader))
+    return Kernels.model_validate(load_yaml(path.read_bytes()))
 
 
 def shipped_kernels() -> Kernels:
