@@ -8,7 +8,7 @@ unproven, however near a record lies.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,22 @@ def evidence_of(plan: Mapping[str, Any], records: Iterable[Record]) -> tuple[Evi
     usable = [r for r in records if r.origin in ("measured", "published") and not is_tiny(r)]
     seen = [(r, traits_of_record(r)) for r in usable]
     return tuple(evidence_of_workload(w, seen) for w in plan["workloads"])
+
+
+def may_be_evidence(plan: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a record, as it stands in its file, runs in a mode and on an engine that some workload of a plan has."""
+    planned = {(w["mode"], w["engine"]) for w in plan["workloads"]}
+
+    def wanted(raw: Mapping[str, Any]) -> bool:
+        entry = raw.get("workload")
+        return isinstance(entry, Mapping) and (entry.get("mode"), engine_of(entry)) in planned
+
+    return wanted
+
+
+def engine_of(entry: Mapping[str, Any]) -> str:
+    """The engine that a record's workload names, without its version."""
+    return str(entry.get("engine") or "").partition("@")[0]
 
 
 def is_tiny(record: Record) -> bool:
@@ -132,7 +148,7 @@ def traits_of_record(record: Record) -> Traits:
     training = entry.get("mode") == "train"
     return {
         "mode": entry.get("mode"),
-        "engine": str(entry.get("engine") or "").partition("@")[0],
+        "engine": engine_of(entry),
         "method": entry.get("method", "full") if training else "",
         "gpu": pin.get("gpu") or str(record.environment.get("gpu", "")),
         "model": str(model).rpartition("/")[2].casefold() if isinstance(model, str) else "inline",

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -207,19 +207,24 @@ def checked(record: Record) -> Record:
     return record
 
 
-def read_records(path: Path) -> Iterator[Record]:
+Wanted = Callable[[Mapping[str, Any]], bool]
+"""Whether a record, as it stands in its file and not checked yet, is worth reading."""
+
+
+def read_records(path: Path, *, wanted: Wanted | None = None) -> Iterator[Record]:
     """The records of one `.json` or `.jsonl` file, or of every such file below a folder, in order of their names.
 
-    A `.json` file of another schema is passed over inside folders. Raises RecordError.
+    A `.json` file of another schema is passed over inside folders, and so are records that are not `wanted`: checking
+    a record takes longer than parsing it. Raises RecordError.
     """
     if path.is_dir():
         for each in sorted(p for p in path.rglob("*") if p.suffix in (".json", ".jsonl") and p.is_file()):
-            yield from _read_file(each, strays_pass=True)
+            yield from _read_file(each, strays_pass=True, wanted=wanted)
         return
-    yield from _read_file(path, strays_pass=False)
+    yield from _read_file(path, strays_pass=False, wanted=wanted)
 
 
-def _read_file(path: Path, *, strays_pass: bool) -> Iterator[Record]:
+def _read_file(path: Path, *, strays_pass: bool, wanted: Wanted | None) -> Iterator[Record]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise RecordError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
@@ -233,6 +238,8 @@ def _read_file(path: Path, *, strays_pass: bool) -> Iterator[Record]:
         place = f"{path}:{number}" if path.suffix == ".jsonl" else str(path)
         raw = _parsed(line, place)
         if strays_pass and path.suffix == ".json" and not (isinstance(raw, dict) and raw.get("schema") == SCHEMA):
+            continue
+        if wanted is not None and isinstance(raw, dict) and not wanted(raw):
             continue
         yield record_of(raw, place=place)
 

@@ -243,7 +243,7 @@ def evidence_near(plan: Path | None, found: Sequence[Record]) -> Sequence[Eviden
     raw = read_json(plan / PLAN_FILE if plan.is_dir() else plan)
     if raw.get("schema") != SCHEMA:
         return ()
-    return predicted_evidence(raw, [*found, *shipped_records()], Catalog.load())
+    return predicted_evidence(raw, [*found, *shipped_records(raw)], Catalog.load())
 
 
 def finish(

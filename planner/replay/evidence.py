@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.accuracy.score import score_records
 from planner.plan.types import EvidenceFigure, NearRecord, Plan, WorkloadEvidence
-from validation.evidence import Evidence, Near, evidence_of
+from validation.evidence import Evidence, Near, evidence_of, may_be_evidence
 from validation.record import Record, read_records
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ def with_evidence(plan: Plan, catalog: Catalog, records: Iterable[Record] | None
     """The plan with its evidence; from the shipped records where none are given."""
     if not plan.workloads:
         return plan
-    known = shipped_records() if records is None else records
-    found = predicted_evidence(plan.model_dump(mode="json", by_alias=True), known, catalog)
+    raw = plan.model_dump(mode="json", by_alias=True)
+    found = predicted_evidence(raw, shipped_records(raw) if records is None else records, catalog)
     return plan.model_copy(update={"evidence": tuple(documented(e) for e in found)})
 
 
@@ -40,12 +40,13 @@ def with_predictions(near: Near, predictions: Mapping[tuple[str, str], float | N
     return replace(near, figures=known)
 
 
-def shipped_records() -> Iterable[Record]:
-    """The records that come with the replay; empty where an installation has none."""
+def shipped_records(plan: Mapping[str, Any]) -> Iterable[Record]:
+    """Those of the records that come with the replay that may say something of a plan; empty where an installation
+    has none."""
     import validation
 
     folder = Path(validation.__file__).parent / "records"
-    return read_records(folder) if folder.is_dir() else ()
+    return read_records(folder, wanted=may_be_evidence(plan)) if folder.is_dir() else ()
 
 
 def documented(evidence: Evidence) -> WorkloadEvidence:

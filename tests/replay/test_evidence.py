@@ -9,10 +9,11 @@ import pytest
 from planner.catalog.load import Catalog
 from planner.plan.io import parse_plan, plan_json, read_plan
 from planner.plan.types import Plan
-from planner.replay.evidence import with_evidence
+from planner.replay.evidence import shipped_records, with_evidence
 from planner.report.html import render_html
 from planner.report.view import view_of
-from validation.record import Quantity, Record, Source
+from validation.evidence import evidence_of
+from validation.record import Quantity, Record, Source, read_records
 
 ROOT = Path(__file__).parents[2]
 NEAR = Record(
@@ -71,3 +72,11 @@ def test_a_plan_without_evidence_has_no_such_section() -> None:
 def test_the_shipped_records_are_near_something() -> None:
     found = with_evidence(read_plan(ROOT / "plans" / "company" / "plan.json"), Catalog.load())
     assert any(n.origin == "published" for e in found.evidence for n in e.near)
+
+
+def test_records_passed_over_unread_say_nothing_of_the_plan(plan: Plan) -> None:
+    raw = plan.model_dump(mode="json", by_alias=True)
+    every = list(read_records(ROOT / "validation" / "records"))
+    some = list(shipped_records(raw))
+    assert 0 < len(some) < len(every)
+    assert evidence_of(raw, some) == evidence_of(raw, every)
