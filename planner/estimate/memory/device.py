@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.catalog.runtime import runtime_facts
-from planner.estimate.types import Floats, Hardware, Ints
+from planner.estimate.types import Floats, Hardware, Ints, distinct_rows
 from planner.units import GIB, MIB
 
 SEGMENT_BYTES = 20 * MIB
@@ -22,16 +22,17 @@ transient, which is 6 % of the whole; 1.02 to 1.10 in public logs)."""
 
 def per_arch(arch: NDArray[np.str_], of: Callable[[str], int]) -> Floats:
     """A column of a fact that depends on the architecture alone."""
-    kinds, inverse = np.unique(arch, return_inverse=True)
-    return np.array([float(of(str(kind))) for kind in kinds])[inverse]
+    first, index = distinct_rows(arch)
+    return np.array([float(of(kind)) for kind in arch[first].tolist()])[index]
 
 
 def usable_bytes(hw: Hardware) -> Floats:
     """Device memory a process can see: what the driver reports less its own reserve."""
     reserve = runtime_facts().driver_reserve_bytes
-    kinds, inverse = np.unique(np.stack(np.broadcast_arrays(hw.arch, hw.gpu)), axis=1, return_inverse=True)
-    each = np.array([float(reserve.of(str(arch), str(gpu))) for arch, gpu in kinds.T])
-    result: Floats = hw.memory_bytes - each[inverse.reshape(-1)]
+    first, index = distinct_rows(hw.arch, hw.gpu)
+    archs, gpus = (np.broadcast_to(c, index.shape)[first].tolist() for c in (hw.arch, hw.gpu))
+    each = np.array([float(reserve.of(arch, gpu)) for arch, gpu in zip(archs, gpus, strict=True)])
+    result: Floats = hw.memory_bytes - each[index]
     return result
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from planner.errors import UnknownNameError
 from planner.estimate.speed.columns import Kinds
 from planner.estimate.speed.kernels import Kernels, LinkRow
-from planner.estimate.types import Floats, Hardware, Ints
+from planner.estimate.types import Floats, Hardware, Ints, distinct_rows
 
 NVLINK_OVER_PCIE = 1.25
 """A link this much faster than PCIe is a link of its own (NVLink, xGMI), not PCIe."""
@@ -104,18 +104,23 @@ def _by_row(
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Latency, rate share, one-shot latency and its rate share, each interpolated in log2 of the group size."""
     num_ways = max(len(kinds.index), len(kind), len(size))
-    index = np.broadcast_to(kinds.index, num_ways)
-    kind = np.broadcast_to(kind, num_ways)
     steps = np.log2(np.broadcast_to(size, num_ways))
     out = tuple(np.ones(num_ways) for _ in range(4))
-    for name in np.unique(kind):
-        rows = [_link_row(kernels, arch, str(name)) for arch, _ in kinds.pairs]
-        for row in {id(r): r for r in rows}.values():
-            mine = (kind == name) & np.asarray([r is row for r in rows])[index]
-            out[0][mine] = _interpolated(row.latency_s, steps[mine])
-            out[1][mine] = _interpolated(row.rate_share, steps[mine])
-            out[2][mine] = np.inf if row.one_shot_s is None else row.one_shot_s
-            out[3][mine] = row.one_shot_share
+    first, index = distinct_rows(np.broadcast_to(kind, num_ways), np.broadcast_to(kinds.index, num_ways))
+    chosen = [
+        _link_row(kernels, kinds.pairs[pair][0], str(name))
+        for name, pair in zip(
+            np.broadcast_to(kind, num_ways)[first], np.broadcast_to(kinds.index, num_ways)[first], strict=True
+        )
+    ]
+    rows = list({id(r): r for r in chosen}.values())
+    of_way = np.array([next(n for n, r in enumerate(rows) if r is row) for row in chosen])[index]
+    for n, row in enumerate(rows):
+        mine = np.flatnonzero(of_way == n)
+        out[0][mine] = _interpolated(row.latency_s, steps[mine])
+        out[1][mine] = _interpolated(row.rate_share, steps[mine])
+        out[2][mine] = np.inf if row.one_shot_s is None else row.one_shot_s
+        out[3][mine] = row.one_shot_share
     return out[0], out[1], out[2], out[3]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.estimate.speed.kernels import EngineRow, GemmRow, Kernels, TrainEngineRow, Width, row_for
-from planner.estimate.types import Floats, Hardware
+from planner.estimate.types import Floats, Hardware, distinct_rows
 
 MOST_BANDWIDTH = 0.95
 """Of the memory bandwidth; no kernel reaches more (copy kernels .90 to .93)."""
@@ -32,11 +32,9 @@ class Kinds:
 
 def kinds_of(hw: Hardware) -> Kinds:
     """Group the ways of a call by GPU."""
-    if len(hw.gpu) == 1:
-        return Kinds(((str(hw.arch[0]), str(hw.gpu[0])),), np.zeros(1, dtype=np.intp))
-    gpus, first, index = np.unique(hw.gpu, return_index=True, return_inverse=True)
-    archs = hw.arch[first] if len(hw.arch) > 1 else np.repeat(hw.arch, len(gpus))
-    return Kinds(tuple(zip(map(str, archs), map(str, gpus), strict=True)), index.reshape(-1))
+    first, index = distinct_rows(hw.arch, hw.gpu)
+    archs, gpus = (np.broadcast_to(column, index.shape)[first].tolist() for column in (hw.arch, hw.gpu))
+    return Kinds(tuple(zip(archs, gpus, strict=True)), index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
