@@ -95,6 +95,7 @@ def merged(code: str, template: Catalog) -> Catalog:
     """The catalog of a language with exactly the texts of the template."""
     catalog = read(code)
     catalog.update(template, no_fuzzy_matching=True, update_creation_date=False)
+    catalog.obsolete.clear()
     for message in catalog:
         message.flags -= {"python-format"}
     return catalog
@@ -111,7 +112,7 @@ def troubles(catalog: Catalog) -> Iterator[str]:
         if not message.id:
             continue
         text = message.id if isinstance(message.id, str) else message.id[0]
-        forms = [message.string] if isinstance(message.string, str) else list(message.string)
+        forms = list(message.string) if isinstance(message.string, tuple | list) else [message.string or ""]
         if not all(forms):
             yield f"not translated: {text}"
         elif message.fuzzy:

@@ -21,6 +21,14 @@ class Audience(StrEnum):
     ALL = "all"
 
 
+class ReportLanguage(StrEnum):
+    """A language that reports are written in."""
+
+    ENGLISH = "en"
+    PERSIAN = "fa"
+    GERMAN = "de"
+
+
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="The workload file, YAML.")]
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json, or the folder that holds it.")]
 OutFolder = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder to write into.")]
@@ -31,6 +39,10 @@ Formats = Annotated[
 
 Readers = Annotated[
     Audience, typer.Option("--for", help="Whose report: chooses the sections of HTML and PDF.", case_sensitive=False)
+]
+InLanguage = Annotated[
+    ReportLanguage | None,
+    typer.Option("--language", help="Language of the reports; left out = the spec's.", case_sensitive=False),
 ]
 Templates = Annotated[
     Path | None, typer.Option("--template", metavar="DIR", help="Folder with templates that replace the shipped ones.")

@@ -11,6 +11,7 @@ from planner.cli.options import (
     DEFAULT_FORMATS,
     Audience,
     Formats,
+    InLanguage,
     OutFolder,
     PlanFile,
     Readers,
@@ -25,6 +26,7 @@ def report(
     out: OutFolder = None,
     formats: Formats = DEFAULT_FORMATS,
     readers: Readers = Audience.ALL,
+    language: InLanguage = None,
     template: Templates = None,
     text: Annotated[bool, typer.Option("--text", help="Print the summary instead of writing files.")] = False,
 ) -> None:
@@ -42,5 +44,8 @@ def report(
     if text:
         answer(plan_summary(document))
         return
-    for path in write_reports(document, out or file.parent, wanted, templates=template, audience=readers):
+    written = write_reports(
+        document, out or file.parent, wanted, templates=template, audience=readers, language=language
+    )
+    for path in written:
         answer(str(path))

@@ -6,10 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 
 from planner.estimate.document import MemoryDocument
-from planner.report.numbers import MOST_DIGITS, dealt_out, gib_units, one_unit, percent, unit_text, whole
+from planner.report.language import _
+from planner.report.numbers import (
+    MOST_DIGITS,
+    binary_size,
+    dealt_out,
+    gib_units,
+    localised,
+    one_unit,
+    percent,
+    unit_text,
+    whole,
+)
 from planner.report.types import MemoryBar, Pair, Segment
-from planner.report.words import PARTS, spoken
-from planner.units import short_bytes
+from planner.report.words import PARTS, PHASES, called
 
 WHOLE_SHARE = 1000
 """Tenths of a percent in the whole."""
@@ -53,7 +63,7 @@ def letter(index: int) -> str:
 
 def part_label(key: str) -> str:
     """What a part of memory is called."""
-    return PARTS.get(key, spoken(key))
+    return called(PARTS, key)
 
 
 def ordered_parts(per_gpu_bytes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
@@ -106,7 +116,7 @@ def share_text(size: float, units: int) -> str:
     >>> share_text(5, 125), share_text(5, 0)
     ('12.5 %', '<0.1 %')
     """
-    return f"{unit_text(units, 1)} %" if units or not size else "<0.1 %"
+    return unit_text(units, 1, " %") if units or not size else localised("<0.1 %")
 
 
 def memory_digits(peak_bytes: int, limit_bytes: int, usable_bytes: int) -> int:
@@ -180,7 +190,7 @@ def memory_bar(
     sizes: list[float] = [float(n) for _, n in parts]
     if usable > peak:
         free = unit_text(usable_units - peak_units, digits)
-        rows.append(("free", "", "Free", free, share_text(usable - peak, WHOLE_SHARE - used)))
+        rows.append(("free", "", _("Free"), free, share_text(usable - peak, WHOLE_SHARE - used)))
         sizes.append(float(usable - peak))
     track = float(max(usable, peak))
     peak_text, limit_text = unit_text(peak_units, digits), unit_text(gib_units(limit, digits), digits)
@@ -208,10 +218,11 @@ def memory_bar(
             limit,
             usable,
             (peak_text, limit_text, unit_text(usable_units, digits)),
-            to_spare=_to_spare(spare, around),
-            cached=_cached_words(cached),
+            spare=spare,
+            around=around,
+            cached=cached,
         ),
-        phase=spoken(memory.phase),
+        phase=called(PHASES, memory.phase),
         beside=_beside(memory),
     )
 
@@ -225,52 +236,79 @@ def _plain_verdict(fits: bool, peak: int, usable: int, texts: tuple[str, str]) -
     """The same where the headroom is not known."""
     peak_text, usable_text = texts
     if fits:
-        return f"Fits: the peak is {peak_text} of {usable_text} GiB."
-    if peak <= usable:
-        return f"Does not fit: the peak of {peak_text} of {usable_text} GiB leaves too little free, or the host does."
-    return f"Does not fit: the peak of {peak_text} GiB is above the {usable_text} GiB of the device."
+        text = _("Fits: the peak is {peak} of {usable} GiB.")
+    elif peak <= usable:
+        text = _("Does not fit: the peak of {peak} of {usable} GiB leaves too little free, or the host does.")
+    else:
+        text = _("Does not fit: the peak of {peak} GiB is above the {usable} GiB of the device.")
+    return text.format(peak=peak_text, usable=usable_text)
 
 
 def _verdict(
-    fits: bool, peak: int, limit: int, usable: int, texts: tuple[str, str, str], *, to_spare: str, cached: str
+    fits: bool,
+    peak: int,
+    limit: int,
+    usable: int,
+    texts: tuple[str, str, str],
+    *,
+    spare: str | None,
+    around: str | None,
+    cached: str,
 ) -> str:
-    """How peak, limit and capacity compare; `fits` is the estimate's word and is never contradicted."""
+    """How peak, limit and capacity compare; `fits` is the estimate's word and is never contradicted.
+
+    `spare` is what is left of the limit, `around` by how much predictions of this kind have been short, `cached` what
+    of the peak is only the allocator's cache.
+    """
     peak_text, limit_text, usable_text = texts
     if fits and peak <= limit:
-        return f"Fits{to_spare}: the peak of {peak_text} GiB{cached} is within the limit of {limit_text} GiB."
-    if fits:
-        return f"Fits the device's {usable_text} GiB, but the peak of {peak_text} GiB eats into the headroom."
-    if peak <= limit:
-        return f"Does not fit for another reason than GPU memory: its peak is {peak_text} of {usable_text} GiB."
-    if peak <= usable:
-        return f"Does not fit: the peak of {peak_text} GiB is above the limit of {limit_text} GiB."
-    return f"Does not fit: the peak of {peak_text} GiB is above the {usable_text} GiB of the device."
+        text = _fits_text(is_sure=spare is not None and around is not None, has_cache=bool(cached))
+    elif fits:
+        text = _("Fits the device's {usable} GiB, but the peak of {peak} GiB eats into the headroom.")
+    elif peak <= limit:
+        text = _("Does not fit for another reason than GPU memory: its peak is {peak} of {usable} GiB.")
+    elif peak <= usable:
+        text = _("Does not fit: the peak of {peak} GiB is above the limit of {limit} GiB.")
+    else:
+        text = _("Does not fit: the peak of {peak} GiB is above the {usable} GiB of the device.")
+    return text.format(
+        peak=peak_text, limit=limit_text, usable=usable_text, spare=spare or "", around=around or "", cached=cached
+    )
 
 
-def _to_spare(spare: str | None, around: str | None) -> str:
-    """What is left of the limit, and by how much predictions of this kind have been short."""
-    return "" if spare is None or around is None else f" with {spare} GiB to spare, ± {around}"
-
-
-def _cached_words(cached: str) -> str:
-    """What of the peak is only the allocator's cache."""
-    return f", {cached} GiB of it cached blocks that the allocator gives back when short," if cached else ""
+def _fits_text(*, is_sure: bool, has_cache: bool) -> str:
+    """The sentence for a peak within the limit."""
+    if is_sure and has_cache:
+        return _(
+            "Fits with {spare} GiB to spare, ± {around}: the peak of {peak} GiB, {cached} GiB of it cached blocks that "
+            "the allocator gives back when short, is within the limit of {limit} GiB."
+        )
+    if is_sure:
+        return _(
+            "Fits with {spare} GiB to spare, ± {around}: the peak of {peak} GiB is within the limit of {limit} GiB."
+        )
+    if has_cache:
+        return _(
+            "Fits: the peak of {peak} GiB, {cached} GiB of it cached blocks that the allocator gives back when short, "
+            "is within the limit of {limit} GiB."
+        )
+    return _("Fits: the peak of {peak} GiB is within the limit of {limit} GiB.")
 
 
 def _sure_verdict(spare: str, around: str) -> str:
     """The peak is within the limit, but the upper end of its interval is not."""
-    return f"Does not fit surely: {spare} GiB to spare are too few, ± {around}."
+    return _("Does not fit surely: {spare} GiB to spare are too few, ± {around}.").format(spare=spare, around=around)
 
 
 def _beside(memory: MemoryDocument) -> tuple[Pair, ...]:
     """Memory figures that stand beside the bar; those that are zero or do not apply are left out."""
     pairs = [
-        ("Allocated peak", short_bytes(memory.allocated_peak_bytes)),
-        ("Reserved peak", short_bytes(memory.reserved_peak_bytes)),
-        ("Weights, gradients and optimizer", short_bytes(memory.static_bytes) if memory.static_bytes else ""),
-        ("Host memory", short_bytes(memory.host_bytes) if memory.host_bytes else ""),
-        ("Disk", short_bytes(memory.disk_bytes) if memory.disk_bytes else ""),
-        ("Largest batch that fits", whole(memory.max_batch) if memory.max_batch else "none"),
-        ("Tokens the KV cache holds", whole(memory.kv_cache_tokens) if memory.kv_cache_tokens else ""),
+        (_("Allocated peak"), binary_size(memory.allocated_peak_bytes)),
+        (_("Reserved peak"), binary_size(memory.reserved_peak_bytes)),
+        (_("Weights, gradients and optimizer"), binary_size(memory.static_bytes) if memory.static_bytes else ""),
+        (_("Host memory"), binary_size(memory.host_bytes) if memory.host_bytes else ""),
+        (_("Disk"), binary_size(memory.disk_bytes) if memory.disk_bytes else ""),
+        (_("Largest batch that fits"), whole(memory.max_batch) if memory.max_batch else _("none")),
+        (_("Tokens the KV cache holds"), whole(memory.kv_cache_tokens) if memory.kv_cache_tokens else ""),
     ]
     return tuple(Pair(label=label, value=value) for label, value in pairs if value)

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from planner.plan.types import NodeLoad, Plan, PurchaseLine, Totals
 from planner.report.bars import WHOLE_SHARE, letter, share_text, stacked, tone
-from planner.report.numbers import dealt_out, figure, fixed, money, money_sum, percent, shown, whole
+from planner.report.currency import currency, in_currency
+from planner.report.dates import date_text
+from planner.report.language import _, ngettext
+from planner.report.numbers import dealt_out, exact_sum, figure, fixed, money, money_sum, percent, shown, whole
 from planner.report.types import Bill, BillRow, Cell, NodeGroup, Segment
-from planner.report.words import LOW_CONFIDENCE, PROCUREMENT, spoken
+from planner.report.words import CONFIDENCE, LOW_CONFIDENCE, PROCUREMENT, called
 from planner.report.workloads import UNKNOWN
 from planner.units import MICRO, ceil_div
 
@@ -29,7 +32,7 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
     hourly = money_sum(rent, totals.usd_per_hour if totals and totals.usd_per_hour is not None else sum(rent))
     bought = money_sum(capex, totals.capex_usd if totals else sum(capex), digits=0, most=2)
     drawn = [line.power_kw for line in lines]
-    power = money_sum(drawn, sum(drawn), most=5)
+    power = exact_sum(drawn, sum(drawn), most=5)
     is_priced = all(line.usd_per_hour is not None for line in lines) and bool(lines)
     columns = zip(lines, hourly.parts, bought.parts, power.parts, strict=True)
     rows = tuple(_row(i, line, hour, once, kw, gpu_names) for i, (line, hour, once, kw) in enumerate(columns))
@@ -51,7 +54,7 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
 def _bill_note(plan: Plan, is_priced: bool, is_exact: bool) -> str:
     """What the reader has to know about how the lines add up; empty when they do, to the last digit."""
     if not is_priced:
-        return "At least one price is unknown, so there is no total." if plan.purchases else ""
+        return _("At least one price is unknown, so there is no total.") if plan.purchases else ""
     if is_exact or plan.totals is None:
         return ""
     apart = max(
@@ -59,21 +62,23 @@ def _bill_note(plan: Plan, is_priced: bool, is_exact: bool) -> str:
         abs(plan.totals.capex_usd - sum(line.capex_usd or 0.0 for line in plan.purchases)),
     )
     if apart > LARGEST_ROUNDING_USD:
-        return f"The lines and the totals of this plan differ by {money(apart)} USD."
-    return "Lines are rounded; the totals are rounded from the exact sums."
+        text = _("The lines and the totals of this plan differ by {amount} {currency}.")
+        return text.format(amount=money(apart), currency=currency())
+    return _("Lines are rounded; the totals are rounded from the exact sums.")
 
 
 def _row(
     index: int, line: PurchaseLine, usd_per_hour: str, capex_usd: str, power_kw: str, gpu_names: Mapping[str, str]
 ) -> BillRow:
     gpu = gpu_names.get(line.gpu, line.gpu)
-    confidence = line.price_confidence or ("" if line.procurement == "owned" else "unknown")
+    is_known = bool(line.price_confidence) or line.procurement == "owned"
+    confidence = line.price_confidence or ""
     return BillRow(
         number=str(index + 1),
         item=f"{whole(line.nodes)} × {shown(line.node)}",
         offer=shown(line.offer),
         provider=shown(line.provider),
-        procurement=PROCUREMENT.get(line.procurement, spoken(line.procurement)),
+        procurement=called(PROCUREMENT, line.procurement),
         gpu=shown(gpu),
         nodes=whole(line.nodes),
         gpus=whole(line.gpus),
@@ -84,9 +89,9 @@ def _row(
         rack_units=figure(line.rack_units) if line.rack_units is not None else UNKNOWN,
         period=str(line.period + 1),
         source=shown(line.price_source or UNKNOWN, longest=300),
-        as_of=shown(line.price_as_of or UNKNOWN),
-        confidence=shown(confidence or UNKNOWN),
-        is_weak=confidence.casefold() in LOW_CONFIDENCE or confidence == "unknown",
+        as_of=date_text(line.price_as_of or UNKNOWN),
+        confidence=called(CONFIDENCE, confidence or UNKNOWN) if is_known else _("unknown"),
+        is_weak=confidence.casefold() in LOW_CONFIDENCE or not is_known,
     )
 
 
@@ -94,9 +99,10 @@ def _spread(line: PurchaseLine) -> str:
     """Lowest and highest reading of the price of one node, where there was more than one."""
     if line.usd_low is None or line.usd_high is None or line.usd_low == line.usd_high:
         return ""
-    unit = "USD" if line.procurement == "buy" else "USD/h"
-    digits = 0 if line.procurement == "buy" else 2
-    return f"{fixed(line.usd_low, digits)} to {fixed(line.usd_high, digits)} {unit} a node"
+    is_bought = line.procurement == "buy"
+    low, high = (fixed(in_currency(usd), 0 if is_bought else 2) for usd in (line.usd_low, line.usd_high))
+    text = _("{low} to {high} {currency} a node") if is_bought else _("{low} to {high} {currency}/h a node")
+    return text.format(low=low, high=high, currency=currency())
 
 
 def _cost_bar(rows: Sequence[BillRow], rent: Sequence[float]) -> tuple[Segment, ...]:
@@ -111,8 +117,8 @@ def _cost_bar(rows: Sequence[BillRow], rent: Sequence[float]) -> tuple[Segment, 
         (
             tone(k),
             rows[i].number,
-            f"{rows[i].item}, {rows[i].procurement}",
-            f"{rows[i].usd_per_hour} USD/h",
+            _("{item}, {procurement}").format(item=rows[i].item, procurement=rows[i].procurement),
+            hourly_unit(rows[i].usd_per_hour),
             share_text(rent[i], shares[k]),
         )
         for k, i in enumerate(order)
@@ -122,7 +128,14 @@ def _cost_bar(rows: Sequence[BillRow], rent: Sequence[float]) -> tuple[Segment, 
 
 def power_text(totals: Totals) -> str:
     """Facility and IT power in one phrase."""
-    return f"{figure(totals.power_kw)} kW with cooling, {figure(totals.it_power_kw)} kW at the machines"
+    return _("{facility} kW with cooling, {machines} kW at the machines").format(
+        facility=figure(totals.power_kw), machines=figure(totals.it_power_kw)
+    )
+
+
+def hourly_unit(amount: str) -> str:
+    """A formatted amount with the unit of hourly costs."""
+    return _("{amount} {currency}/h").format(amount=amount, currency=currency())
 
 
 def fleet_view(plan: Plan, gpu_names: Mapping[str, str]) -> tuple[NodeGroup, ...]:
@@ -141,17 +154,14 @@ def _group(
         _cell(i, owners[i] if i < len(owners) else None, letters, tones, load.gpus_used) for i in range(load.gpus)
     )
     num_rows = ceil_div(max(load.gpus, 1), CELLS_PER_ROW)
-    ram = (
-        f", {percent(load.ram_bytes_used / load.ram_bytes)} of host memory used"
-        if load.ram_bytes and load.ram_bytes_used
-        else ""
-    )
     return NodeGroup(
         title=f"{shown(line.node)}: {whole(load.gpus)} × {shown(gpu_names.get(line.gpu, line.gpu))}",
-        count=f"{whole(load.nodes)} {'node' if load.nodes == 1 else 'nodes'}",
-        use=f"{whole(load.gpus_used)} of {whole(load.gpus)} GPUs used{ram}",
+        count=ngettext("{n} node", "{n} nodes", load.nodes).format(n=whole(load.nodes)),
+        use=_use(load),
         holds=tuple(
-            f"{letters.get(name, '?')}: {whole(n)} {'replica' if n == 1 else 'replicas'} of {shown(name)}"
+            ngettext("{letter}: {n} replica of {workload}", "{letter}: {n} replicas of {workload}", n).format(
+                letter=letters.get(name, "?"), n=whole(n), workload=shown(name)
+            )
             for name, n in sorted(load.replicas.items(), key=lambda item: letters.get(item[0], item[0]))
             if n
         ),
@@ -159,6 +169,15 @@ def _group(
         width=str(CELL * min(CELLS_PER_ROW, max(load.gpus, 1))),
         height=str(CELL * num_rows),
     )
+
+
+def _use(load: NodeLoad) -> str:
+    """How much of a node is taken."""
+    used, gpus = whole(load.gpus_used), whole(load.gpus)
+    if not load.ram_bytes or not load.ram_bytes_used:
+        return _("{used} of {gpus} GPUs used").format(used=used, gpus=gpus)
+    ram = percent(load.ram_bytes_used / load.ram_bytes)
+    return _("{used} of {gpus} GPUs used, {ram} of host memory used").format(used=used, gpus=gpus, ram=ram)
 
 
 def _owners(plan: Plan, load: NodeLoad, line: PurchaseLine) -> Iterator[str]:
@@ -185,7 +204,7 @@ def _cell(index: int, owner: str | None, letters: Mapping[str, str], tones: Mapp
         text_y=str(row * CELL + CELL // 2 + 5),
         letter=mark,
         tone=tones.get(owner, "tone-0") if owner is not None else "free",
-        label=shown(owner) if owner is not None else "free",
+        label=shown(owner) if owner is not None else _("free"),
     )
 
 
@@ -203,5 +222,5 @@ def purchase_phrase(line: PurchaseLine, gpu_names: Mapping[str, str]) -> str:
 
 
 def month_text(amount: float | None) -> str:
-    """A monthly or yearly amount in whole USD."""
+    """A monthly or yearly amount, whole."""
     return money(amount, 0) if amount is not None else UNKNOWN

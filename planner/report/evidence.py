@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.plan.types import EvidenceFigure, NearRecord, Plan
-from planner.report.numbers import shown
+from planner.report.dates import date_text
+from planner.report.language import _, marked
+from planner.report.numbers import fixed, localised, shown, whole
 from planner.report.types import EvidenceRow
+from planner.report.words import called, comma_separated, listed
 from planner.units import GIB, MILLI
 
 RULE_WORDS = {
-    "allocated": "memory allocated",
-    "device": "device memory",
-    "static": "memory after a step",
-    "kv_tokens": "tokens of KV cache",
-    "output_rate": "generated tokens per second",
-    "token_rate": "tokens per second",
-    "tpot": "time per output token",
-    "ttft": "time to first token",
-    "step": "time of a step",
+    "allocated": marked("memory allocated"),
+    "device": marked("device memory"),
+    "static": marked("memory after a step"),
+    "kv_tokens": marked("tokens of KV cache"),
+    "output_rate": marked("generated tokens per second"),
+    "token_rate": marked("tokens per second"),
+    "tpot": marked("time per output token"),
+    "ttft": marked("time to first token"),
+    "step": marked("time of a step"),
 }
-SAME = "the same configuration"
+SAME = marked("the same configuration")
+ORIGINS = {"published": marked("published"), "measured": marked("measured"), "simulated": marked("simulated")}
 
 
 def evidence_rows(plan: Plan) -> tuple[EvidenceRow, ...]:
@@ -38,14 +42,22 @@ def row(workload: str, near: NearRecord, figure: EvidenceFigure) -> EvidenceRow:
     error = None if figure.predicted is None or not figure.measured else figure.predicted / figure.measured - 1.0
     return EvidenceRow(
         workload=shown(workload),
-        source=shown(f"{near.source} ({near.origin}{', ' + near.as_of if near.as_of else ''})"),
-        differs=shown(", ".join(near.differs) or SAME),
-        figure=RULE_WORDS.get(figure.rule, shown(figure.rule)),
+        source=source_text(near),
+        differs=comma_separated(shown(d) for d in near.differs) or _(SAME),
+        figure=called(RULE_WORDS, figure.rule),
         measured=quantity(figure.measured, figure.unit),
-        predicted="unknown" if figure.predicted is None else quantity(figure.predicted, figure.unit),
-        error="" if error is None else f"{error:+.1%}".replace("%", " %"),
+        predicted=_("unknown") if figure.predicted is None else quantity(figure.predicted, figure.unit),
+        error="" if error is None else localised(f"{error:+.1%}".replace("%", " %")),
         emulated=shown(near.emulated),
     )
+
+
+def source_text(near: NearRecord) -> str:
+    """Where a record is from, what kind it is, and its date."""
+    origin = called(ORIGINS, near.origin)
+    if not near.as_of:
+        return _("{source} ({origin})").format(source=shown(near.source), origin=origin)
+    return _("{source} ({origin}, {date})").format(source=shown(near.source), origin=origin, date=date_text(near.as_of))
 
 
 def quantity(value: float, unit: str) -> str:
@@ -56,17 +68,20 @@ def quantity(value: float, unit: str) -> str:
     """
     match unit:
         case "bytes":
-            return f"{value / GIB:,.2f} GiB"
+            return f"{fixed(value / GIB)} GiB"
+        case "s" if value >= 1.0:
+            return _("{n} s").format(n=fixed(value))
         case "s":
-            return f"{value:,.2f} s" if value >= 1.0 else f"{value / MILLI:,.1f} ms"
+            return _("{n} ms").format(n=fixed(value / MILLI, 1))
         case "1/s":
-            return f"{value:,.1f}"
-        case _:
-            return f"{value:,.0f}"
+            return fixed(value, 1)
+        case _other:
+            return whole(value)
 
 
 def unproven_lines(plan: Plan) -> Iterator[str]:
     """What of each workload no device has measured."""
     for evidence in plan.evidence:
         if evidence.unproven:
-            yield shown(f"{evidence.workload}: {' and '.join(evidence.unproven)}")
+            what = listed([shown(text) for text in evidence.unproven])
+            yield _("{workload}: {what}").format(workload=shown(evidence.workload), what=what)

@@ -13,7 +13,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from planner.errors import InputError
-from planner.report.language import _, ngettext, pgettext
+from planner.report.bidi import isolated
+from planner.report.language import ENGLISH, Language, _, ngettext, pgettext, speaking
+from planner.report.phrases import Foreign
 from planner.report.types import ReportView
 from planner.resources import data_folder
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 PAGE = "report.html.j2"
 STYLE_SHEETS = {"base": "report.css", "screen": "screen.css", "print": "print.css"}
+FONTS = {"fa": "fonts/fa.css"}
+"""Fonts that a language brings along, as `data:` addresses; their licence lies beside them."""
 
 
 def render_html(view: ReportView, *, templates: Path | None = None) -> str:
@@ -34,7 +38,9 @@ def render_html(view: ReportView, *, templates: Path | None = None) -> str:
 
     folders = _folders(templates)
     try:
-        return _environment(folders).get_template(PAGE).render(view=view, styles=_styles(folders))
+        with speaking(view.masthead.language, digits=view.masthead.digits) as spoken:
+            environment = _environment(folders, spoken.language)
+            return environment.get_template(PAGE).render(view=view, styles=_styles(folders, spoken.language))
     except TemplateSyntaxError as err:
         raise InputError(f"{err.filename or err.name}:{err.lineno}: {err.message}") from err
     except TemplateNotFound as err:
@@ -65,8 +71,8 @@ def _place(err: BaseException, folder: Path) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(folder)
 
 
-def _environment(folders: Sequence[Path]) -> Environment:
-    """Everything is escaped, and a name that the view lacks is an error."""
+def _environment(folders: Sequence[Path], language: Language) -> Environment:
+    """Everything is escaped, a name that the view lacks is an error, and right-to-left pages keep numbers in order."""
     from jinja2 import FileSystemLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -78,22 +84,64 @@ def _environment(folders: Sequence[Path]) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         extensions=["jinja2.ext.i18n"],
+        finalize=in_order if language.direction == "rtl" else None,
     )
     environment.globals.update(gettext=_, ngettext=ngettext, pgettext=pgettext)
     return environment
 
 
-def _styles(folders: Sequence[Path]) -> SimpleNamespace:
-    """The style sheets as markup: they are files beside the templates and hold no text of the plan."""
+def _styles(folders: Sequence[Path], language: Language) -> SimpleNamespace:
+    """The style sheets as markup: they are files beside the templates and hold no text of the plan.
+
+    `language` is what a language other than English needs: its font, and the page numbers in its words.
+    """
     from markupsafe import Markup
 
-    texts = {}
-    for name, file_name in STYLE_SHEETS.items():
-        path = next((f / file_name for f in folders if (f / file_name).is_file()), None)
-        if path is None:
-            raise InputError(f"{folders[0] / file_name}: style sheet is missing")
-        text = path.read_text(encoding="utf-8")
-        if "</" in text:
-            raise InputError(f"{path}: a style sheet must not hold '</'")
-        texts[name] = Markup(text)
-    return SimpleNamespace(**texts)
+    texts = {name: Markup(_style_sheet(folders, file_name)) for name, file_name in STYLE_SHEETS.items()}
+    own = "" if language.code == ENGLISH else page_numbers(language)
+    if language.code in FONTS:
+        own = _style_sheet(folders, FONTS[language.code]) + own
+    return SimpleNamespace(**texts, language=Markup(own))
+
+
+def _style_sheet(folders: Sequence[Path], file_name: str) -> str:
+    """A style sheet of the first folder that has it. Raises InputError where none has, or it would end its element."""
+    path = next((f / file_name for f in folders if (f / file_name).is_file()), None)
+    if path is None:
+        raise InputError(f"{folders[0] / file_name}: style sheet is missing")
+    text = path.read_text(encoding="utf-8")
+    if "</" in text:
+        raise InputError(f"{path}: a style sheet must not hold '</'")
+    return text
+
+
+def page_numbers(language: Language) -> str:
+    """The margin boxes of a printed page, on the sides and in the words of a language."""
+    before, between, after = _("Page {page} of {pages}").replace("{pages}", "{page}").split("{page}")
+    number = f"{_css_string(before)} counter(page) {_css_string(between)} counter(pages) {_css_string(after)}"
+    start, end = ("left", "right") if language.direction == "ltr" else ("right", "left")
+    texts = {
+        f"@top-{start}": "string(report-title)",
+        f"@top-{end}": "string(section-title)",
+        f"@bottom-{start}": "string(report-date)",
+        f"@bottom-{end}": number,
+    }
+    boxes = " ".join(f"{box} {{ content: {text}; }}" for box, text in texts.items())
+    first = "@top-left { content: none; } @top-right { content: none; }"
+    return f"@media print {{ @page {{ {boxes} }} @page :first {{ {first} }} }}"
+
+
+def _css_string(text: str) -> str:
+    """A text as a string of a style sheet."""
+    return '"' + "".join(c if c.isalnum() or c == " " else f"\\{ord(c):x} " for c in text) + '"'
+
+
+def in_order(value: object) -> object:
+    """What a template prints on a right-to-left page: numbers in their order, sentences in English marked as such."""
+    from markupsafe import Markup
+
+    if isinstance(value, Foreign):
+        return Markup('<span lang="en" dir="ltr">{}</span>').format(str(value))
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return isolated(value)
+    return value

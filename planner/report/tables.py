@@ -8,6 +8,9 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
+from planner.report.currency import USD
+from planner.report.language import speaking
+from planner.report.numbers import delocalised
 from planner.report.types import ReportView
 from planner.report.workloads import UNKNOWN
 
@@ -42,6 +45,8 @@ _BILL = (
     ("price confidence", "confidence"),
     ("period", "period"),
 )
+_NUMBERS = frozenset({"gpus", "nodes", "capex_usd", "usd_per_hour", "power_kw", "rack_units"})
+"""Fields whose cells are numbers."""
 _WORKLOADS = (
     ("workload", "name"),
     ("mode", "mode"),
@@ -64,12 +69,22 @@ _FACTS = (
 
 
 def tables(view: ReportView) -> Mapping[str, Table]:
-    """Tables by name: bill-of-materials, workloads, assumptions, rejected."""
+    """Tables by name: bill-of-materials, workloads, assumptions, rejected.
+
+    Heads are English and numbers plain whatever the report's language, so that what reads the files need not know it.
+    """
+    with speaking(view.masthead.language, digits=view.masthead.digits):
+        return _tables(view)
+
+
+def _tables(view: ReportView) -> Mapping[str, Table]:
     bill, memory = view.bill, [w.memory for w in view.workloads]
     workloads = _columns(_WORKLOADS, view.workloads)
-    extra = (("peak GiB a GPU", "usable GiB"), *((m.peak, m.usable) for m in memory))
+    extra = (("peak GiB a GPU", "usable GiB"), *((delocalised(m.peak), delocalised(m.usable)) for m in memory))
     return {
-        "bill-of-materials": (*_columns(_BILL, bill.rows), tuple(_total(view, head) for head, _ in _BILL)),
+        "bill-of-materials": _in_currency(
+            (*_columns(_BILL, bill.rows), tuple(_total(view, head) for head, _field in _BILL)), view.currency_code
+        ),
         "workloads": tuple((*row, *more) for row, more in zip(workloads, extra, strict=True)),
         "assumptions": _columns(_FACTS, view.facts.all_rows),
         "rejected": (("workload", "gpu", "reason"), *view.all_rejected),
@@ -78,8 +93,19 @@ def tables(view: ReportView) -> Mapping[str, Table]:
 
 def _columns(columns: Sequence[tuple[str, str]], rows: Sequence[object]) -> Table:
     """A table of the fields named; what is unknown stays empty."""
-    head = tuple(title for title, _ in columns)
-    return (head, *(tuple(_known(str(getattr(row, field))) for _, field in columns) for row in rows))
+    head = tuple(title for title, _field in columns)
+    return (head, *(tuple(_plain(field, str(getattr(row, field))) for _title, field in columns) for row in rows))
+
+
+def _plain(field: str, text: str) -> str:
+    """A cell without the report's separators and digits."""
+    return _known(delocalised(text) if field in _NUMBERS else text)
+
+
+def _in_currency(table: Table, code: str) -> Table:
+    """The table with the currency of its amounts in the heads."""
+    head, *rows = table
+    return (tuple(title.replace(USD, code) for title in head), *rows)
 
 
 def _known(text: str) -> str:
@@ -91,7 +117,7 @@ def _total(view: ReportView, head: str) -> str:
     bill = view.bill
     totals = {"line": "total", "nodes": bill.nodes, "gpus": bill.gpus, "purchase USD": bill.capex_usd}
     totals |= {"USD/h": bill.usd_per_hour, "kW": bill.power_kw, "rack units": bill.rack_units}
-    return _known(totals.get(head, ""))
+    return _known(delocalised(totals.get(head, "")))
 
 
 def safe_cell(text: str) -> str:

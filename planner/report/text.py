@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
 from planner.plan.types import Plan
 from planner.report.bars import memory_bar
+from planner.report.language import ENGLISH
 from planner.report.numbers import shown
 from planner.report.terminal import bar, table, wrapped
 from planner.report.types import InfeasibleView, Pair, ReportView, WorkloadView
@@ -19,11 +20,11 @@ MARKS = {"met": "✓", "tight": "≈", "missed": "✗", "none": " "}
 
 
 def plan_summary(plan: Plan) -> str:
-    """The plan on one screen.
+    """The plan on one screen, in English as all that a terminal shows.
 
     Raises InputError as `view_of` does.
     """
-    return summary_of(view_of(plan))
+    return summary_of(view_of(plan, language=ENGLISH))
 
 
 def summary_of(view: ReportView) -> str:
@@ -47,7 +48,7 @@ def summary_of(view: ReportView) -> str:
 
 
 def _bill_lines(view: ReportView) -> list[str]:
-    rows = [("", "item", "GPU", "how", "GPUs", "USD/h")]
+    rows = [("", "item", "GPU", "how", "GPUs", view.hourly_unit)]
     rows += [(r.number, r.item, r.gpu, r.procurement, r.gpus, r.usd_per_hour) for r in view.bill.rows]
     rows.append(("", "total", "", "", view.bill.gpus, view.bill.usd_per_hour))
     lines = table(rows, right=frozenset({0, 4, 5}))

@@ -305,6 +305,11 @@ class Masthead:
     organisation: str
     author: str
     language: str
+    """`en`, `fa` or `de`."""
+    direction: str
+    """`ltr` or `rtl`."""
+    digits: str
+    """`latin` or `native`."""
     accent: str
     """`#rrggbb`, or empty for the house colour."""
     logo: str
@@ -334,8 +339,14 @@ class ReportView:
     masthead: Masthead
     name: str
     created: str
-    """Date of the plan, `YYYY-MM-DD`."""
+    """Date of the plan; `YYYY-MM-DD` in English."""
     created_at: str
+    currency: str
+    """What the currency of the amounts is called."""
+    hourly_unit: str
+    """Unit of hourly costs: `USD/h`."""
+    currency_code: str
+    """Its code of ISO 4217."""
     status: str
     status_word: str
     decision: str

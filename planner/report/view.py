@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 
 from planner.errors import InputError
 from planner.plan.types import Conflict, FactUsed, Infeasible, Plan, Relaxation
-from planner.report.bill import MOST_NODE_GROUPS, bill_view, fleet_view
+from planner.report.bill import MOST_NODE_GROUPS, bill_view, fleet_view, hourly_unit
+from planner.report.currency import IN_USD, USD, Currency, counting_in, currency, currency_now
+from planner.report.dates import date_text
 from planner.report.decision import (
     asked_of_reader,
     confidence_notes,
     decision_sentence,
     key_figures,
-    proof_facts,
-    proof_sentence,
     status_word,
 )
 from planner.report.evidence import evidence_rows, unproven_lines
+from planner.report.language import ENGLISH, _, speaking, spoken_now
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.outlook import outlook_lines
+from planner.report.proof import proof_facts, proof_sentence
 from planner.report.types import (
     ConflictRow,
     FactRow,
@@ -34,7 +36,7 @@ from planner.report.types import (
     Section,
     WorkloadView,
 )
-from planner.report.words import AUDIENCES, GLOSSARY, LOW_CONFIDENCE, SECTIONS
+from planner.report.words import AUDIENCES, CONFIDENCE, FACT_KINDS, GLOSSARY, LOW_CONFIDENCE, SECTIONS, called
 from planner.report.workloads import UNKNOWN, rejected_group, workload_view
 
 MOST_FACT_ROWS = 120
@@ -49,11 +51,47 @@ _LOGO = re.compile(r"data:image/(png|svg\+xml);base64,[A-Za-z0-9+/]+={0,2}")
 _ACCENT = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-def view_of(plan: Plan, audience: str = ALL_READERS) -> ReportView:
+def view_of(plan: Plan, audience: str = ALL_READERS, language: str | None = None) -> ReportView:
     """Everything the reports of `plan` say, as text; `audience` is a key of `AUDIENCES` and chooses the sections.
 
-    Raises InputError when `report.accent` of the spec is not a colour.
+    `language` goes before `report.language` of the spec. Raises InputError for one that there is not, for a currency
+    without a rate, and when `report.accent` of the spec is not a colour.
     """
+    report = report_options(plan)
+    with (
+        speaking(language or report.get("language") or ENGLISH, digits=report.get("digits") or "latin"),
+        counting_in(currency_of(plan)),
+    ):
+        return _view(plan, audience)
+
+
+def report_options(plan: Plan) -> Mapping[str, str]:
+    """The texts under `report:` of the spec."""
+    given = plan.inputs.spec.get("report")
+    return {k: v for k, v in given.items() if isinstance(v, str)} if isinstance(given, Mapping) else {}
+
+
+def currency_of(plan: Plan) -> Currency:
+    """The currency of `report:` in the spec with the rate given there.
+
+    Raises InputError where it is not USD and no rate is given.
+    """
+    code = report_options(plan).get("currency") or USD
+    if code == USD:
+        return IN_USD
+    rate = plan.inputs.spec["report"].get("rate")
+    if not isinstance(rate, Mapping):
+        raise InputError(
+            f"report.currency: no rate for {shown(code)}; give it with its date: "
+            "rate: {per_usd: ..., as_of: YYYY-MM-DD, source: ...}"
+        )
+    return Currency(
+        code=shown(code), per_usd=float(rate["per_usd"]), as_of=str(rate["as_of"]), source=str(rate["source"])
+    )
+
+
+def _view(plan: Plan, audience: str) -> ReportView:
+    """The view in the language and currency in use."""
     names = {w.gpu: w.gpu_name for w in plan.workloads}
     headroom = _headroom(plan)
     workloads = tuple(workload_view(w, index=i, headroom=headroom) for i, w in enumerate(plan.workloads))
@@ -62,8 +100,11 @@ def view_of(plan: Plan, audience: str = ALL_READERS) -> ReportView:
         audience=audience,
         masthead=masthead(plan),
         name=shown(plan.name),
-        created=shown(plan.created[:10]),
+        created=date_text(plan.created[:10]),
         created_at=shown(plan.created),
+        currency=currency(),
+        hourly_unit=_("{currency}/h").format(currency=currency()),
+        currency_code=currency_now().code,
         status=plan.status,
         status_word=status_word(plan),
         decision=decision_sentence(plan, names, workloads),
@@ -85,7 +126,7 @@ def view_of(plan: Plan, audience: str = ALL_READERS) -> ReportView:
         facts=facts_view((*plan.inputs.assumptions, *plan.inputs.facts)),
         infeasible=_infeasible(plan.infeasible) if plan.infeasible is not None else None,
         reproduce=_reproduce(plan),
-        glossary=tuple(Pair(label=term, value=text) for term, text in GLOSSARY),
+        glossary=tuple(Pair(label=_(term), value=_(text)) for term, text in GLOSSARY),
         warnings=tuple(shown(w, longest=LONGEST_TEXT) for w in plan.warnings),
     )
 
@@ -99,16 +140,17 @@ def _headroom(plan: Plan) -> float:
 
 def masthead(plan: Plan) -> Masthead:
     """Title, organisation, author and accent colour from `report:` in the spec."""
-    given = plan.inputs.spec.get("report")
-    report = {k: v for k, v in given.items() if isinstance(v, str)} if isinstance(given, Mapping) else {}
+    report, spoken = report_options(plan), spoken_now()
     accent = report.get("accent", "")
     if accent and not _ACCENT.fullmatch(accent):
         raise InputError(f"report.accent: {shown(accent)!r} is not a colour; write it as #RRGGBB")
     return Masthead(
-        title=shown(report.get("title") or f"GPU capacity plan: {plan.name}"),
+        title=shown(report.get("title") or _("GPU capacity plan: {name}").format(name=plan.name)),
         organisation=shown(report.get("organisation", "")),
         author=shown(report.get("author", "")),
-        language="en",
+        language=spoken.language.code,
+        direction=spoken.language.direction,
+        digits="native" if spoken.has_native_digits else "latin",
         accent=accent,
         logo=plan.inputs.logo if _LOGO.fullmatch(plan.inputs.logo) else "",
     )
@@ -134,12 +176,12 @@ def _sections(
     }
     inner = {"workloads": tuple(Section(id=w.id, title=w.name) for w in workloads)}
     wanted = [k for k in SECTIONS if present[k] and k in asked]
-    return tuple(Section(id=k, title=SECTIONS[k], inner=inner.get(k, ())) for k in wanted)
+    return tuple(Section(id=k, title=_(SECTIONS[k]), inner=inner.get(k, ())) for k in wanted)
 
 
 def _fleet_more(plan: Plan) -> str:
     hidden = len(plan.nodes) - MOST_NODE_GROUPS
-    return f"{whole(hidden)} more groups of nodes in plan.json." if hidden > 0 else ""
+    return _("{n} more groups of nodes in plan.json.").format(n=whole(hidden)) if hidden > 0 else ""
 
 
 def _all_rejected(plan: Plan) -> tuple[tuple[str, str, str], ...]:
@@ -158,20 +200,22 @@ def facts_view(facts: Sequence[FactUsed]) -> Facts:
     return Facts(
         rows=tuple(rows[:MOST_FACT_ROWS]),
         all_rows=tuple(_fact_row(f, longest=LONGEST_CELL) for f in order),
-        more=f"{whole(hidden)} more in assumptions.csv and plan.json." if hidden > 0 else "",
-        weak=f"{whole(num_weak)} of {whole(len(rows))} are of low confidence; they stand first." if num_weak else "",
+        more=_("{n} more in assumptions.csv and plan.json.").format(n=whole(hidden)) if hidden > 0 else "",
+        weak=_("{n} of {all} are of low confidence; they stand first.").format(n=whole(num_weak), all=whole(len(rows)))
+        if num_weak
+        else "",
     )
 
 
 def _fact_row(fact: FactUsed, *, longest: int) -> FactRow:
     return FactRow(
-        kind=shown(fact.kind),
+        kind=called(FACT_KINDS, fact.kind),
         id=shown(fact.id),
         what=shown(fact.what, longest=longest),
         value=shown(fact.value, longest=longest),
         source=shown(fact.source, longest=longest),
-        as_of=shown(fact.as_of),
-        confidence=shown(fact.confidence),
+        as_of=date_text(fact.as_of),
+        confidence=called(CONFIDENCE, fact.confidence),
         is_weak=fact.confidence.casefold() in LOW_CONFIDENCE,
     )
 
@@ -200,7 +244,7 @@ def _relaxation(r: Relaxation) -> RelaxationRow:
     return RelaxationRow(
         limit=shown(r.limit),
         value=figure(r.value, 6),
-        usd_per_hour=f"{money(r.usd_per_hour)} USD/h" if r.usd_per_hour is not None else "price unknown",
+        usd_per_hour=hourly_unit(money(r.usd_per_hour)) if r.usd_per_hour is not None else _("price unknown"),
         text=shown(r.text, longest=LONGEST_TEXT),
     )
 
@@ -208,14 +252,14 @@ def _relaxation(r: Relaxation) -> RelaxationRow:
 def _reproduce(plan: Plan) -> tuple[Pair, ...]:
     """Everything it takes to get this plan again."""
     rows = [
-        ("Command", f"plan build {shlex.quote(plan.inputs.spec_file)}"),
-        ("Report again", "plan report plan.json"),
-        ("Spec file", plan.inputs.spec_file),
-        ("Spec, SHA-256", plan.spec_sha256),
-        ("Catalogs, SHA-256", plan.catalog_sha256),
-        ("Planner version", plan.planner_version),
-        ("Plan schema", plan.schema_),
-        ("Random seed", str(plan.solver.seed)),
-        ("Created", plan.created),
+        (_("Command"), f"plan build {shlex.quote(plan.inputs.spec_file)}"),
+        (_("Report again"), "plan report plan.json"),
+        (_("Spec file"), plan.inputs.spec_file),
+        (_("Spec, SHA-256"), plan.spec_sha256),
+        (_("Catalogs, SHA-256"), plan.catalog_sha256),
+        (_("Planner version"), plan.planner_version),
+        (_("Plan schema"), plan.schema_),
+        (_("Random seed"), str(plan.solver.seed)),
+        (_("Created"), plan.created),
     ]
     return tuple(Pair(label=label, value=shown(value)) for label, value in rows)

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from planner.estimate.document import ConfigValue, WorkloadEstimate
 from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
 from planner.report.bars import at, letter, memory_bar, tone
-from planner.report.numbers import figure, money, percent, shown, told_apart, whole
+from planner.report.currency import currency
+from planner.report.language import _, marked, ngettext
+from planner.report.numbers import duration, figure, money, percent, short_number, shown, told_apart, whole
 from planner.report.types import (
     AlternativeRow,
     Pair,
@@ -17,8 +19,20 @@ from planner.report.types import (
     TargetRow,
     WorkloadView,
 )
-from planner.report.words import BOUND_BY, CONFIG, HEADROOM, OFFLOAD, PARALLEL_SHORT, TARGETS, TargetWords, spoken
-from planner.units import MILLI, seconds, short_count
+from planner.report.words import (
+    BOUND_BY,
+    CHECKPOINTING,
+    CONFIG,
+    HEADROOM,
+    OFFLOAD,
+    PARALLEL_SHORT,
+    TARGETS,
+    TargetWords,
+    called,
+    comma_separated,
+    spoken,
+)
+from planner.units import MILLI
 
 MOST_ALTERNATIVES = 3
 """Other ways a page shows; plan.json holds the best few."""
@@ -28,9 +42,9 @@ MOST_GPUS_NAMED = 12
 UNKNOWN = "–"
 """Printed where a figure does not apply or is not known."""
 STATES: Mapping[str, tuple[str, str]] = {
-    "met": ("met", "✓"),
-    "tight": ("likely met", "≈"),
-    "missed": ("missed", "✗"),
+    "met": (marked("met"), "✓"),
+    "tight": (marked("likely met"), "≈"),
+    "missed": (marked("missed"), "✗"),
 }
 
 
@@ -43,7 +57,7 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
         letter=letter(index),
         tone=tone(index),
         name=shown(workload.name),
-        mode="inference" if workload.mode == "infer" else "training",
+        mode=_("inference") if workload.mode == "infer" else _("training"),
         model=shown(workload.model),
         params=parameters(workload),
         engine=shown(workload.engine),
@@ -61,8 +75,7 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
         money=money_pairs(workload),
         price=price_text(workload),
         headroom=tuple(
-            Pair(label=HEADROOM.get(k, shown(spoken(k).capitalize())), value=percent(v))
-            for k, v in sorted(workload.headroom.items())
+            Pair(label=capitalised(HEADROOM, k), value=percent(v)) for k, v in sorted(workload.headroom.items())
         ),
         placements=tuple(_placement(p) for p in workload.placements),
         alternatives=tuple(_alternative(a) for a in workload.alternatives[:MOST_ALTERNATIVES]),
@@ -72,17 +85,25 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
 
 def parameters(workload: WorkloadEstimate) -> str:
     """Exact parameter count, with the active ones where experts make them fewer."""
-    total = f"{short_count(workload.params_total)} ({whole(workload.params_total)})"
+    total, exact = short_number(workload.params_total), whole(workload.params_total)
     if workload.params_active == workload.params_total:
-        return total
-    return f"{total}, {short_count(workload.params_active)} active per token"
+        return _("{total} ({exact})").format(total=total, exact=exact)
+    return _("{total} ({exact}), {active} active per token").format(
+        total=total, exact=exact, active=short_number(workload.params_active)
+    )
+
+
+def capitalised(words: Mapping[str, str], key: str) -> str:
+    """The label of a key; a key without one under its own name with a capital letter."""
+    return called(words, key) if key in words else shown(spoken(key).capitalize())
 
 
 def one_line(workload: WorkloadEstimate) -> str:
     """`2 replicas on 4 × NVIDIA L40S, fp8, TP 2, batch 64`."""
-    replicas = f"{whole(workload.replicas)} {'replica' if workload.replicas == 1 else 'replicas'}"
+    text = ngettext("{n} replica on {gpus} × {gpu}", "{n} replicas on {gpus} × {gpu}", workload.replicas)
+    where = text.format(n=whole(workload.replicas), gpus=whole(workload.gpus), gpu=shown(workload.gpu_name))
     phrase = config_phrase(workload.config)
-    return f"{replicas} on {whole(workload.gpus)} × {shown(workload.gpu_name)}" + (f", {phrase}" if phrase else "")
+    return comma_separated([where, phrase] if phrase else [where])
 
 
 def upper_bytes(workload: WorkloadEstimate) -> float | None:
@@ -96,32 +117,36 @@ def config_phrase(config: Mapping[str, ConfigValue]) -> str:
     words = [shown(str(config["precision"]))] if config.get("precision") else []
     kv = config.get("kv_precision")
     if kv and kv != config.get("precision"):
-        words.append(f"KV {shown(str(kv))}")
+        words.append(_("KV {precision}").format(precision=shown(str(kv))))
     words += [f"{short} {config[k]}" for k, short in PARALLEL_SHORT.items() if config.get(k) not in (None, 1)]
     sharding = config.get("sharding")
     if sharding not in (None, "none"):
         words.append(shown(str(sharding)))
     batch = config.get("micro_batch") or config.get("batch")
     if batch is not None:
-        words.append(f"{'micro-batch' if config.get('micro_batch') else 'batch'} {batch}")
+        words.append((_("micro-batch {n}") if config.get("micro_batch") else _("batch {n}")).format(n=batch))
     if config.get("checkpointing") not in (None, "none"):
-        words.append(f"{config['checkpointing']} checkpointing")
+        words.append(_("{kind} checkpointing").format(kind=called(CHECKPOINTING, str(config["checkpointing"]))))
     words += offload_words(config.get("offload"))
-    return ", ".join(words)
+    return comma_separated(words)
 
 
 def offload_words(offload: ConfigValue) -> list[str]:
     """What is kept outside the GPU, with its share."""
     if not isinstance(offload, Mapping):
         return []
-    return [f"{percent(share)} of {OFFLOAD.get(key, spoken(key))}" for key, share in sorted(offload.items()) if share]
+    return [
+        _("{share} of {what}").format(share=percent(share), what=called(OFFLOAD, key))
+        for key, share in sorted(offload.items())
+        if share
+    ]
 
 
 def config_pairs(config: Mapping[str, ConfigValue]) -> tuple[Pair, ...]:
     """Every setting that has a value, in reading order; what is not split is not listed."""
     keys = [k for k in CONFIG if k in config] + sorted(k for k in config if k not in CONFIG)
     return tuple(
-        Pair(label=shown(CONFIG.get(k, spoken(k).capitalize())), value=config_value(config[k]))
+        Pair(label=capitalised(CONFIG, k), value=config_value(config[k]))
         for k in keys
         if config[k] is not None and not (k in PARALLEL_SHORT and config[k] == 1)
     )
@@ -130,9 +155,9 @@ def config_pairs(config: Mapping[str, ConfigValue]) -> tuple[Pair, ...]:
 def config_value(value: ConfigValue) -> str:
     """One setting as text."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, Mapping):
-        return "; ".join(offload_words(value)) or "none"
+        return "; ".join(offload_words(value)) or _("none")
     if isinstance(value, int):
         return whole(value)
     return figure(value, 6) if isinstance(value, float) else shown(str(value))
@@ -140,21 +165,21 @@ def config_value(value: ConfigValue) -> str:
 
 def bound_by(key: str) -> str:
     """What limits the speed, in words."""
-    return BOUND_BY.get(key, shown(spoken(key)))
+    return called(BOUND_BY, key)
 
 
 def speed_pairs(workload: WorkloadEstimate) -> tuple[Pair, ...]:
     """Predicted speed of the whole deployment with its 90 % intervals; what does not apply is left out."""
     p = workload.performance
     rows: list[tuple[str, str, float | None, str]] = [
-        ("Generated tokens", "output_tokens_per_second", p.output_tokens_per_second, "rate"),
-        ("Tokens", "tokens_per_second", p.tokens_per_second, "rate"),
-        ("Tokens per GPU", "tokens_per_second_per_gpu", p.tokens_per_second_per_gpu, "rate"),
-        ("Requests", "requests_per_second", p.requests_per_second, "rate"),
-        ("Time to first token", "ttft_s", p.ttft_s, "time"),
-        ("Time per output token", "tpot_s", p.tpot_s, "time"),
-        ("Prefill", "prefill_s", p.prefill_s, "time"),
-        ("Step", "step_s", p.step_s, "time"),
+        (_("Generated tokens"), "output_tokens_per_second", p.output_tokens_per_second, "rate"),
+        (_("Tokens"), "tokens_per_second", p.tokens_per_second, "rate"),
+        (_("Tokens per GPU"), "tokens_per_second_per_gpu", p.tokens_per_second_per_gpu, "rate"),
+        (_("Requests"), "requests_per_second", p.requests_per_second, "rate"),
+        (_("Time to first token"), "ttft_s", p.ttft_s, "time"),
+        (_("Time per output token"), "tpot_s", p.tpot_s, "time"),
+        (_("Prefill"), "prefill_s", p.prefill_s, "time"),
+        (_("Step"), "step_s", p.step_s, "time"),
     ]
     pairs = [
         Pair(label=label, value=_speed(value, kind), note=_interval_note(workload.intervals.get(key), kind))
@@ -162,34 +187,49 @@ def speed_pairs(workload: WorkloadEstimate) -> tuple[Pair, ...]:
         if value is not None
     ]
     if p.mfu is not None:
-        pairs.append(Pair(label="Share of peak arithmetic (MFU)", value=percent(p.mfu, 1)))
+        pairs.append(Pair(label=_("Share of peak arithmetic (MFU)"), value=percent(p.mfu, 1)))
     return tuple(pairs)
 
 
 def _speed(value: float, kind: str) -> str:
-    return seconds(value) if kind == "time" else f"{figure(value)}/s"
+    return duration(value) if kind == "time" else _("{n}/s").format(n=figure(value))
 
 
 def _interval_note(interval: tuple[float, float] | None, kind: str) -> str:
-    return f"{_speed(interval[0], kind)} to {_speed(interval[1], kind)}" if interval is not None else ""
+    return "" if interval is None else range_text(_speed(interval[0], kind), _speed(interval[1], kind))
+
+
+def range_text(low: str, high: str) -> str:
+    """Both ends of a range.
+
+    >>> range_text("1.5", "2.5")
+    '1.5 to 2.5'
+    """
+    return _("{low} to {high}").format(low=low, high=high)
 
 
 def money_pairs(workload: WorkloadEstimate) -> tuple[Pair, ...]:
     """Cost and power of the workload."""
     cost = workload.cost
     rows = [
-        ("Cost", f"{money(cost.usd_per_hour)} USD/h" if cost.usd_per_hour is not None else "price unknown"),
+        (_("Cost"), _in_unit(marked("{amount} {currency}/h"), cost.usd_per_hour) or _("price unknown")),
         (
-            "Per million generated tokens",
-            f"{money(cost.usd_per_million_output_tokens)} USD"
-            if cost.usd_per_million_output_tokens is not None
-            else "",
+            _("Per million generated tokens"),
+            _in_unit(marked("{amount} {currency}"), cost.usd_per_million_output_tokens),
         ),
-        ("In all", f"{money(cost.usd_total, 0)} USD" if cost.usd_total is not None else ""),
-        ("Power", f"{figure(workload.power_kw)} kW" if workload.power_kw is not None else ""),
-        ("CO2", f"{figure(workload.kg_co2_per_month)} kg/month" if workload.kg_co2_per_month is not None else ""),
+        (_("In all"), _in_unit(marked("{amount} {currency}"), cost.usd_total, digits=0)),
+        (_("Power"), "" if workload.power_kw is None else _("{n} kW").format(n=figure(workload.power_kw))),
+        (
+            _("CO2"),
+            "" if workload.kg_co2_per_month is None else _("{n} kg/month").format(n=figure(workload.kg_co2_per_month)),
+        ),
     ]
     return tuple(Pair(label=label, value=value) for label, value in rows if value)
+
+
+def _in_unit(text: str, amount_usd: float | None, digits: int = 2) -> str:
+    """An amount with its unit; empty where it is not known."""
+    return "" if amount_usd is None else _(text).format(amount=money(amount_usd, digits), currency=currency())
 
 
 def price_text(workload: WorkloadEstimate) -> str:
@@ -199,7 +239,7 @@ def price_text(workload: WorkloadEstimate) -> str:
 
 def target_row(demand: DemandMet, workload: WorkloadEstimate) -> TargetRow:
     """One target as a bar with the target line and the prediction interval on one scale."""
-    words = TARGETS.get(demand.target) or _unknown_target(demand)
+    words = _target_words(demand)
     interval = target_interval(demand, workload)
     state = target_state(demand, interval, words)
     low, high = (told_apart(demand.asked, end, significant=3)[1] for end in interval) if interval else ("", "")
@@ -211,12 +251,12 @@ def target_row(demand: DemandMet, workload: WorkloadEstimate) -> TargetRow:
         key=shown(demand.target),
         label=shown(words.label),
         unit=words.unit,
-        relation="at least" if words.good == "high" else "at most",
+        relation=_("at least") if words.good == "high" else _("at most"),
         asked=asked,
         got=got,
-        interval=f"{low} to {high}" if interval else "",
+        interval=range_text(low, high) if interval else "",
         state=state,
-        word=word,
+        word=_(word),
         mark=mark,
         bar=at(demand.got / scale),
         target_at=at(demand.asked / scale),
@@ -226,8 +266,11 @@ def target_row(demand: DemandMet, workload: WorkloadEstimate) -> TargetRow:
     )
 
 
-def _unknown_target(demand: DemandMet) -> TargetWords:
-    """Words for a target this report does not know: the side that is good follows from the verdict."""
+def _target_words(demand: DemandMet) -> TargetWords:
+    """What a target is called; where this report does not know it, the side that is good follows from the verdict."""
+    known = TARGETS.get(demand.target)
+    if known is not None:
+        return TargetWords(_(known.label), _(known.unit), known.good)
     is_high = (demand.got >= demand.asked) == demand.met
     return TargetWords(spoken(demand.target), "", "high" if is_high else "low")
 
@@ -285,13 +328,14 @@ def worst_state(targets: Sequence[TargetRow]) -> str:
 def _status_word(targets: Sequence[TargetRow], status: str) -> str:
     num_met = sum(t.state != "missed" for t in targets)
     if status == "none":
-        return "no targets set"
+        return _("no targets set")
     if status == "missed":
-        return f"{num_met} of {len(targets)} targets met"
-    every = {1: "target met", 2: "both targets met"}.get(len(targets), f"all {len(targets)} targets met")
-    return (
-        every if status == "met" else f"{every}, though not surely" if len(targets) == 1 else f"{every}, not all surely"
-    )
+        return _("{met} of {n} targets met").format(met=whole(num_met), n=whole(len(targets)))
+    sure, unsure = {
+        1: (marked("target met"), marked("target met, though not surely")),
+        2: (marked("both targets met"), marked("both targets met, not all surely")),
+    }.get(len(targets), (marked("all {n} targets met"), marked("all {n} targets met, not all surely")))
+    return _(sure if status == "met" else unsure).format(n=whole(len(targets)))
 
 
 def _placement(p: Placement) -> PlacementRow:
@@ -314,7 +358,7 @@ def _alternative(a: Alternative) -> AlternativeRow:
         gpus=whole(a.gpus),
         config=config_phrase(a.config),
         usd_per_hour=money(a.usd_per_hour) if a.usd_per_hour is not None else UNKNOWN,
-        more=f"fleet {signed(a.fleet_usd_per_hour_more)}"
+        more=_("fleet {amount}").format(amount=signed(a.fleet_usd_per_hour_more))
         if a.fleet_usd_per_hour_more is not None
         else signed(a.usd_per_hour_more),
         power_kw=figure(a.power_kw) if a.power_kw is not None else UNKNOWN,
@@ -344,10 +388,11 @@ def rejected_group(name: str, rejected: Sequence[Rejected], *, index: int) -> Re
         workload=shown(name),
         letter=letter(index),
         rows=tuple(rows[:MOST_REJECTED_ROWS]),
-        more=f"{hidden} more in rejected.csv and plan.json." if hidden > 0 else "",
+        more=_("{n} more in rejected.csv and plan.json.").format(n=whole(hidden)) if hidden > 0 else "",
     )
 
 
 def _names(names: Sequence[str]) -> str:
     hidden = len(names) - MOST_GPUS_NAMED
-    return ", ".join(names[:MOST_GPUS_NAMED]) + (f" and {hidden} more" if hidden > 0 else "")
+    named = comma_separated(names[:MOST_GPUS_NAMED])
+    return _("{names} and {n} more").format(names=named, n=whole(hidden)) if hidden > 0 else named

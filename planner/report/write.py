@@ -44,14 +44,19 @@ class Pages:
 
 
 def pages_of(
-    plan: Plan, formats: Sequence[str], *, templates: Path | None = None, audience: str = ALL_READERS
+    plan: Plan,
+    formats: Sequence[str],
+    *,
+    templates: Path | None = None,
+    audience: str = ALL_READERS,
+    language: str | None = None,
 ) -> Pages:
-    """The report of a plan, not written yet.
+    """The report of a plan, not written yet; `language` goes before that of the spec.
 
     Raises InputError for a format that does not exist, or templates that lack a file.
     """
     check_formats(formats)
-    view = view_of(plan, audience)
+    view = view_of(plan, audience, language)
     return Pages(view, render_html(view, templates=templates) if {"html", "pdf"} & set(formats) else "")
 
 
@@ -62,6 +67,7 @@ def write_reports(
     *,
     templates: Path | None = None,
     audience: str = ALL_READERS,
+    language: str | None = None,
     pdf_of: Callable[[str], bytes] = render_pdf,
 ) -> tuple[Path, ...]:
     """Write the reports asked for; returns their paths. `pdf_of` lays the HTML out.
@@ -69,7 +75,8 @@ def write_reports(
     Raises InputError for a format that does not exist or a folder that cannot be written, MissingPartError when the
     PDF's libraries are missing: every other format, and the HTML in any case, is then already written.
     """
-    return write_pages(pages_of(plan, formats, templates=templates, audience=audience), folder, formats, pdf_of=pdf_of)
+    pages = pages_of(plan, formats, templates=templates, audience=audience, language=language)
+    return write_pages(pages, folder, formats, pdf_of=pdf_of)
 
 
 def write_pages(

@@ -139,6 +139,17 @@ class Period(SpecModel):
     """Factor on the targets of each workload named; workloads left out keep factor 1."""
 
 
+class Rate(SpecModel):
+    """An exchange rate, as the reports say it."""
+
+    per_usd: Annotated[float, Field(gt=0, le=1e9)]
+    """Units of the currency for one USD."""
+    as_of: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    """Date of the rate, `YYYY-MM-DD`."""
+    source: Text
+    """Who published it."""
+
+
 class Report(SpecModel):
     """What stands on the cover of the reports."""
 
@@ -148,11 +159,24 @@ class Report(SpecModel):
     """Who it is for."""
     author: Text | None = None
     """Who made it."""
-    language: Literal["en"] = "en"
-    """Language of the reports."""
-    currency: Literal["USD"] = "USD"
-    """Currency of the reports."""
+    language: Literal["en", "fa", "de"] = "en"
+    """Language of the reports: English, Persian or German."""
+    digits: Literal["latin", "native"] = "latin"
+    """Digits of the reports' numbers: 0 to 9, or the language's own (Persian)."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    """Currency of the reports, as in ISO 4217; other than USD it needs `rate`."""
+    rate: Rate | None = None
+    """What one USD is in that currency."""
     logo: Text | None = None
     """Image file (SVG or PNG) inside the spec's folder."""
     accent: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")] = "#0B5FFF"
     """Colour of headings and bars, as `#RRGGBB`."""
+
+    @model_validator(mode="after")
+    def _a_currency_comes_with_its_rate(self) -> Self:
+        if self.currency != "USD" and self.rate is None:
+            way_out = "give the one to count with: rate: {per_usd: ..., as_of: YYYY-MM-DD, source: ...}"
+            refuse([(("currency",), f"{self.currency} needs a rate; {way_out}")])
+        if self.currency == "USD" and self.rate is not None:
+            refuse([(("rate",), "says what one USD is in another currency; name that one with currency")])
+        return self
