@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from planner.solve.arcs import Arc, arcs_of
+from planner.solve.calendar import Contract, Delivery, contracts, deliveries
 from planner.solve.dominance import needed_ways
 from planner.solve.patterns import Pattern, Size, TooManyPatternsError, gpus_add_up, maximal_patterns, most_that_fit
 from planner.solve.problem import Column, NodeType, Problem, Workload
@@ -45,6 +46,10 @@ class Instance:
     packing: Mapping[str, Packing]
     most_nodes: Mapping[str, int]
     """No answer needs more nodes of the type than this."""
+    contracts: Mapping[str, tuple[Contract, ...]]
+    """Reservations that can be made, by node type."""
+    deliveries: Mapping[str, tuple[Delivery, ...]]
+    """Purchases that arrive in time, by node type."""
 
     @property
     def periods(self) -> range:
@@ -85,6 +90,8 @@ def prepare(problem: Problem, *, prune: bool = True) -> Instance:
         ways_on={t: tuple(found) for t, found in ways_on.items()},
         packing=packing,
         most_nodes={t: _most_nodes(node_types[t], ways_on[t]) for t in node_types},
+        contracts={t: contracts(problem, n.reserve) for t, n in node_types.items() if n.reserve is not None},
+        deliveries={t: deliveries(problem, n.buy) for t, n in node_types.items() if n.buy is not None},
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from planner.solve.calendar import span
 from planner.solve.instance import Instance
 from planner.solve.problem import Column, NodeType
 from planner.solve.variables import FleetVars, Sum, Term
+from planner.units import ceil_div
 
 PER_NODE: dict[str, Callable[[NodeType], int]] = {
     "power": lambda n: n.power,
@@ -28,17 +30,37 @@ def spent(i: Instance, x: FleetVars) -> Sum:
     """All payments over the horizon."""
     terms: list[Term] = []
     constant = 0
-    last = i.problem.periods
+    last = i.problem.periods - 1
     for t, node in i.node_types.items():
-        for p in i.periods:
-            if node.cost:
-                terms.append((node.cost, x.rented[t, p]))
-            if node.reserve is not None:
-                terms.append((node.reserve.cost * min(node.reserve.term, last - p), x.reserved[t, p]))
-            if node.buy is not None:
-                kept = max(0, last - p - node.buy.lead)
-                terms.append((node.buy.cost + node.opex * kept, x.ordered[t, p]))
-        constant += node.opex * node.owned * last
+        if node.cost:
+            terms += [(node.cost * i.problem.length(p), x.rented[t, p]) for p in i.periods]
+        if node.reserve is not None:
+            terms += [(node.reserve.cost * c.paid, x.reserved[t, c]) for c in i.contracts[t]]
+        if node.buy is not None:
+            kept = {d: span(i.problem, d.first, last) for d in i.deliveries[t]}
+            terms += [(node.buy.cost + node.opex * kept[d], x.bought[t, d]) for d in i.deliveries[t]]
+        constant += node.opex * node.owned * span(i.problem, 0, last)
+    return Sum(tuple(terms), constant)
+
+
+def rate_of_spending(i: Instance, x: FleetVars, p: int) -> Sum:
+    """Payments for one unit of time in one period: contracts and purchases spread evenly, rounded up, over what they
+    serve."""
+    terms: list[Term] = []
+    constant = 0
+    last = i.problem.periods - 1
+    for t, node in i.node_types.items():
+        if node.cost:
+            terms.append((node.cost, x.rented[t, p]))
+        for c in i.contracts.get(t, ()):
+            if node.reserve is not None and c.first <= p <= c.last:
+                each = ceil_div(node.reserve.cost * c.paid, span(i.problem, c.first, c.last))
+                terms.append((each, x.reserved[t, c]))
+        for d in i.deliveries.get(t, ()):
+            if node.buy is not None and d.first <= p:
+                each = ceil_div(node.buy.cost, span(i.problem, d.first, last)) + node.opex
+                terms.append((each, x.bought[t, d]))
+        constant += node.opex * node.owned
     return Sum(tuple(terms), constant)
 
 
@@ -47,7 +69,7 @@ def bound_up(i: Instance, x: FleetVars, p: int) -> Sum:
     terms: list[Term] = []
     for t, node in i.node_types.items():
         if node.buy is not None and node.buy.cost:
-            terms.append((node.buy.cost, x.ordered[t, p]))
+            terms += [(node.buy.cost, x.bought[t, d]) for d in i.deliveries[t] if d.ordered == p]
         if node.capex and (t, p) in x.rented:
             terms.append((node.capex, x.rented[t, p]))
     return Sum(tuple(terms))
@@ -69,6 +91,8 @@ def limited(name: str, i: Instance, x: FleetVars) -> tuple[Sum, ...]:
     """The sums that a limit (or an objective) of this name bounds: one, or one per period."""
     if name == "cost":
         return (spent(i, x),)
+    if name == "cost_rate":
+        return tuple(rate_of_spending(i, x, p) for p in i.periods)
     if name == "preference":
         return (weighed(i, x, lambda c: c.preference),)
     if name == "moves":

@@ -34,7 +34,7 @@ MAX_PROBLEMS_SHOWN = 20
 
 Mode = Literal["one", "replicas", "fluid"]
 Measure = Literal["cost", "power", "nodes", "gpus", "capex", "rack_units", "carbon", "preference", "moves"]
-Limit = Literal["cost", "power", "nodes", "gpus", "capex", "capex_per_period", "rack_units", "carbon"]
+Limit = Literal["cost", "cost_rate", "power", "nodes", "gpus", "capex", "capex_per_period", "rack_units", "carbon"]
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT, strict=True)]
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Id = Annotated[str, Field(min_length=1, max_length=256)]
@@ -91,9 +91,11 @@ class Reserve(ProblemModel):
     """Renting for a fixed term."""
 
     cost: Amount
-    """Of one node, each period of the term that lies inside the horizon."""
+    """Of one node for one unit of time, over the part of the term that lies inside the horizon."""
     term: Count
-    """Periods."""
+    """Units of time: periods, where these have no lengths."""
+    whole: bool = False
+    """The whole term is paid, also what lies past the horizon's end."""
 
 
 class Buy(ProblemModel):
@@ -102,7 +104,7 @@ class Buy(ProblemModel):
     cost: Amount
     """Of one node, paid when ordered."""
     lead: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = 0
-    """Periods from order to arrival."""
+    """Units of time from order to arrival: periods, where these have no lengths."""
     max_per_period: Amount | None = None
     """Nodes that can be ordered in one period."""
 
@@ -126,13 +128,13 @@ class NodeType(ProblemModel):
     stock: Amount | None = None
     """Nodes that can be there at once; None = no bound."""
     cost: Amount | None = None
-    """Of renting one node for one period; None = cannot be rented."""
+    """Of renting one node for one unit of time (a period, where these have no lengths); None = cannot be rented."""
     cost_max_nodes: Amount | None = None
     """Nodes that can be rented at once; None = no bound."""
     owned: Amount = 0
     """Nodes that are there from the start."""
     opex: Amount = 0
-    """Of one bought or owned node, each period."""
+    """Of one bought or owned node, each unit of time."""
     reserve: Reserve | None = None
     buy: Buy | None = None
     slices: Slices | None = None
@@ -189,6 +191,8 @@ class Limits(ProblemModel):
     """What the fleet may not exceed, in each period (`cost` and `capex`: all payments over the horizon)."""
 
     cost: Amount | None = None
+    cost_rate: Amount | None = None
+    """Payments for one unit of time; contracts and purchases are spread evenly over the periods they serve."""
     power: Amount | None = None
     nodes: Amount | None = None
     gpus: Amount | None = None
@@ -209,6 +213,7 @@ class Limits(ProblemModel):
 
 LIMITS: tuple[Limit, ...] = (
     "cost",
+    "cost_rate",
     "power",
     "nodes",
     "gpus",
@@ -227,13 +232,19 @@ class Problem(ProblemModel):
     objective: Annotated[tuple[Measure, ...], Field(min_length=1)] = ("cost", "power", "nodes")
     """What is made small, the most important first."""
     periods: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    lengths: tuple[Count, ...] | None = None
+    """How long each period is, in units of time (months, say); left out = each is one unit long."""
     node_types: dict[Id, NodeType]
     workloads: tuple[Workload, ...]
     limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
-        found = [*_twice(self), *(p for w in self.workloads for p in _workload_problems(self, w))]
+        found = [
+            *_twice(self),
+            *_length_problems(self),
+            *(p for w in self.workloads for p in _workload_problems(self, w)),
+        ]
         if found:
             raise ValueError("\n".join(_first(found)))
         return self
@@ -242,6 +253,10 @@ class Problem(ProblemModel):
     def times(self) -> range:
         """Times of day that workloads tell apart."""
         return range(1 + max((time for w in self.workloads for time in w.times or ()), default=0))
+
+    def length(self, period: int) -> int:
+        """Units of time in one period."""
+        return 1 if self.lengths is None else self.lengths[period]
 
     def demand(self, workload: Workload, period: int) -> Fraction | None:
         """Demand of one workload in one period; None where none is given."""
@@ -264,6 +279,12 @@ def _twice(p: Problem) -> list[str]:
             twice = sorted(i for i, count in Counter(ids).items() if count > 1)
             found += [f"workloads.{w.id}.columns.{i}: this id is used twice" for i in twice]
     return found
+
+
+def _length_problems(p: Problem) -> list[str]:
+    if p.lengths is None or len(p.lengths) == p.periods:
+        return []
+    return [f"lengths: {len(p.lengths)} figures for {p.periods} periods"]
 
 
 def _workload_problems(p: Problem, w: Workload) -> list[str]:

@@ -154,18 +154,18 @@ def present_nodes_are_owned_or_paid_for(i: Instance, x: FleetVars, m: CpModel) -
     for t, p in i.slots():
         node = i.node_types[t]
         got: list[Term] = [(1, x.rented[t, p])] if (t, p) in x.rented else []
-        if node.reserve is not None:
-            got += x.under_term(t, p, node.reserve.term)
-        if node.buy is not None:
-            got += x.arrived(t, p, node.buy.lead)
+        got += [*x.under_contract(i, t, p), *x.delivered(i, t, p)]
         _named(m, f"present[{t},{p}]", x.present[t, p] == total(got) + node.owned)
 
 
 def orders_stay_within_what_can_be_delivered(i: Instance, x: FleetVars, m: CpModel) -> None:
     """No more nodes are ordered in a period than the seller delivers."""
-    for (t, p), ordered in x.ordered.items():
+    for t, found in i.deliveries.items():
         buy = i.node_types[t].buy
-        if buy is not None and buy.max_per_period is not None:
+        if buy is None or buy.max_per_period is None:
+            continue
+        for p in sorted({d.ordered for d in found}):
+            ordered = total((1, x.bought[t, d]) for d in found if d.ordered == p)
             _named(m, f"orders[{t},{p}]", ordered <= buy.max_per_period)
 
 

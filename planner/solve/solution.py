@@ -21,13 +21,18 @@ class SolutionModel(BaseModel):
 
 
 class Payment(SolutionModel):
-    """Money spent on one kind of node in one period."""
+    """Money spent on one kind of node: rent and upkeep of one period, a whole contract, a purchase."""
 
     period: int
+    """When it falls due: of a reservation the first, of a purchase that of the order."""
     node: str
     kind: PaymentKind
     nodes: int
     amount: int
+    first: int | None = None
+    """First period that what is reserved or bought serves; None for rent and upkeep."""
+    last: int | None = None
+    """Last period that what is reserved serves; a purchase stays."""
 
 
 class Assignment(SolutionModel):

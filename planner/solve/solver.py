@@ -196,24 +196,26 @@ def _nodes(i: Instance, x: FleetVars, answer: Answer) -> dict[str, tuple[int, ..
 def _payments(i: Instance, x: FleetVars, answer: Answer) -> tuple[Payment, ...]:
     found: list[Payment] = []
 
-    def pay(kind: PaymentKind, t: str, p: int, nodes: int, price: int) -> None:
+    def pay(kind: PaymentKind, t: str, p: int, nodes: int, price: int, **serves: int) -> None:
         if nodes:
-            found.append(Payment(period=p, node=t, kind=kind, nodes=nodes, amount=nodes * price))
+            found.append(Payment(period=p, node=t, kind=kind, nodes=nodes, amount=nodes * price, **serves))
 
-    for t, p in i.slots():
-        node = i.node_types[t]
-        if node.cost is not None:
-            pay("rent", t, p, answer.count(x.rented[t, p]), node.cost)
-        if node.reserve is not None:
-            running = sum(c * answer.count(v) for c, v in x.under_term(t, p, node.reserve.term))
-            pay("reserve", t, p, running, node.reserve.cost)
-        bought = 0
-        if node.buy is not None:
-            pay("buy", t, p, answer.count(x.ordered[t, p]), node.buy.cost)
-            bought = sum(c * answer.count(v) for c, v in x.arrived(t, p, node.buy.lead))
-        if node.opex:
-            pay("opex", t, p, node.owned + bought, node.opex)
-    return tuple(sorted(found, key=lambda e: (e.period, e.node, e.kind)))
+    for t, node in i.node_types.items():
+        for c in i.contracts.get(t, ()):
+            if node.reserve is not None:
+                count = answer.count(x.reserved[t, c])
+                pay("reserve", t, c.first, count, node.reserve.cost * c.paid, first=c.first, last=c.last)
+        for d in i.deliveries.get(t, ()):
+            if node.buy is not None:
+                pay("buy", t, d.ordered, answer.count(x.bought[t, d]), node.buy.cost, first=d.first)
+        for p in i.periods:
+            length = i.problem.length(p)
+            if node.cost is not None:
+                pay("rent", t, p, answer.count(x.rented[t, p]), node.cost * length)
+            if node.opex:
+                bought = sum(c * answer.count(v) for c, v in x.delivered(i, t, p))
+                pay("opex", t, p, node.owned + bought, node.opex * length)
+    return tuple(sorted(found, key=lambda e: (e.period, e.node, e.kind, e.first or 0, e.last or 0)))
 
 
 def _assignments(i: Instance, x: FleetVars, answer: Answer) -> dict[str, tuple[Assignment, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from planner.solve.calendar import Contract, Delivery
 from planner.solve.cp import CpModel, IntVar
 from planner.solve.instance import Instance
 from planner.solve.scale import FLUID_GRID
@@ -39,9 +40,8 @@ class FleetVars:
     """Mode `fluid`: the part of the demand that the column serves, in steps of 1 / FLUID_GRID."""
     present: dict[Slot, IntVar] = field(default_factory=dict)
     rented: dict[Slot, IntVar] = field(default_factory=dict)
-    reserved: dict[Slot, IntVar] = field(default_factory=dict)
-    """Terms that start in the period."""
-    ordered: dict[Slot, IntVar] = field(default_factory=dict)
+    reserved: dict[tuple[str, Contract], IntVar] = field(default_factory=dict)
+    bought: dict[tuple[str, Delivery], IntVar] = field(default_factory=dict)
     filled: dict[tuple[str, int, int, int], IntVar] = field(default_factory=dict)
     """Nodes filled by pattern, by node type, period, time of day and index of the pattern."""
     flow: dict[tuple[str, int, int, int], IntVar] = field(default_factory=dict)
@@ -85,10 +85,12 @@ class FleetVars:
         self.present[t, p] = m.new_int_var(node.owned, most, f"present[{t},{p}]")
         if node.cost is not None:
             self.rented[t, p] = m.new_int_var(0, most, f"rented[{t},{p}]")
-        if node.reserve is not None:
-            self.reserved[t, p] = m.new_int_var(0, most, f"reserved[{t},{p}]")
-        if node.buy is not None:
-            self.ordered[t, p] = m.new_int_var(0, most, f"ordered[{t},{p}]")
+        for c in i.contracts.get(t, ()):
+            if c.first == p:
+                self.reserved[t, c] = m.new_int_var(0, most, f"reserved[{t},{c.first},{c.last}]")
+        for delivery in i.deliveries.get(t, ()):
+            if delivery.first == p:
+                self.bought[t, delivery] = m.new_int_var(0, most, f"bought[{t},{p}]")
         if node.spares:
             self.working[t, p] = m.new_bool_var(f"working[{t},{p}]")
         for d in i.times:
@@ -111,10 +113,10 @@ class FleetVars:
             return ((way.column.nodes, self.copies[*way.key, p]),)
         return ()
 
-    def arrived(self, t: str, p: int, lead: int) -> tuple[Term, ...]:
+    def delivered(self, i: Instance, t: str, p: int) -> tuple[Term, ...]:
         """Nodes bought early enough to be there in the period."""
-        return tuple((1, self.ordered[t, q]) for q in range(p - lead + 1) if (t, q) in self.ordered)
+        return tuple((1, self.bought[t, d]) for d in i.deliveries.get(t, ()) if d.first <= p)
 
-    def under_term(self, t: str, p: int, term: int) -> tuple[Term, ...]:
-        """Reserved nodes whose term runs in the period."""
-        return tuple((1, self.reserved[t, q]) for q in range(max(0, p - term + 1), p + 1) if (t, q) in self.reserved)
+    def under_contract(self, i: Instance, t: str, p: int) -> tuple[Term, ...]:
+        """Reserved nodes whose contract serves the period."""
+        return tuple((1, self.reserved[t, c]) for c in i.contracts.get(t, ()) if c.first <= p <= c.last)

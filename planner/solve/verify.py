@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import cache
 
 from planner.solve.problem import Column, NodeType, Problem, Workload
-from planner.solve.solution import Assignment, PackedNodes, Solution
+from planner.solve.solution import Assignment, PackedNodes, Payment, Solution
 
 SLACK = Fraction(1, 10**9)
 """Relative slack for the decimals of mode `fluid`; everything else is whole numbers."""
@@ -33,8 +33,8 @@ def verify(problem: Problem, solution: Solution) -> tuple[str, ...]:
         for t, node in problem.node_types.items():
             for time in range(1 + max((d for w in problem.workloads for d in w.times or ()), default=0)):
                 found += _places(problem, solution, t, node, p, time)
-            found += _supply(solution, t, node, p)
-    found += _terms(problem, solution)
+            found += _supply(problem, solution, t, node, p)
+    found += _prices(problem, solution)
     return (*found, *_limits(problem, solution), *_claims(problem, solution))
 
 
@@ -241,14 +241,25 @@ def _nodes_needed(sizes: Counter[tuple[int, int]], node: tuple[int, int]) -> int
 
 
 def _paid(s: Solution, t: str, kind: str, period: int) -> int:
+    """Nodes of rent and upkeep of one period."""
     return sum(e.nodes for e in s.payments if e.node == t and e.kind == kind and e.period == period)
 
 
-def _supply(s: Solution, t: str, node: NodeType, period: int) -> Iterator[str]:
+def _serving(p: Problem, s: Solution, t: str, kind: str, period: int) -> int:
+    """Nodes that are there in a period by contracts, or by purchases."""
+    return sum(e.nodes for e in s.payments if e.node == t and e.kind == kind and _serves(p, e, period))
+
+
+def _serves(p: Problem, e: Payment, period: int) -> bool:
+    first = e.period if e.first is None else e.first
+    last = p.periods - 1 if e.last is None else e.last
+    return first <= period <= last
+
+
+def _supply(p: Problem, s: Solution, t: str, node: NodeType, period: int) -> Iterator[str]:
     present = s.nodes[t][period] if t in s.nodes else 0
-    lead = node.buy.lead if node.buy else 0
-    bought = sum(_paid(s, t, "buy", q) for q in range(period - lead + 1))
-    rented, reserved = _paid(s, t, "rent", period), _paid(s, t, "reserve", period)
+    rented = _paid(s, t, "rent", period)
+    reserved, bought = (_serving(p, s, t, kind, period) for kind in ("reserve", "buy"))
     if present != node.owned + rented + reserved + bought:
         yield (
             f"nodes.{t}: {present} present in period {period}, but owned {node.owned}, rented {rented}, "
@@ -261,40 +272,42 @@ def _supply(s: Solution, t: str, node: NodeType, period: int) -> Iterator[str]:
     ordered = _paid(s, t, "buy", period)
     if node.buy and node.buy.max_per_period is not None and ordered > node.buy.max_per_period:
         yield f"nodes.{t}: {ordered} ordered in period {period}, at most {node.buy.max_per_period} can be"
-    yield from _prices(s, t, node, period, node.owned + bought)
-
-
-def _prices(s: Solution, t: str, node: NodeType, period: int, kept: int) -> Iterator[str]:
-    """Every payment is the price times the nodes; `kept` nodes cost their upkeep."""
-    prices = {
-        "rent": node.cost,
-        "reserve": node.reserve.cost if node.reserve else None,
-        "buy": node.buy.cost if node.buy else None,
-        "opex": node.opex,
-    }
-    for e in s.payments:
-        if e.node != t or e.period != period:
-            continue
-        price = prices[e.kind]
-        if price is None or e.nodes < 0 or e.amount != price * e.nodes:
-            yield f"payments: {e.kind} of {e.nodes} {t} in period {period} costs {price} each, not {e.amount} in all"
+    kept = node.owned + bought
     paid = _paid(s, t, "opex", period)
     if node.opex and paid != kept:
         yield f"payments: opex of {t} in period {period} is for {paid} nodes, not {kept}"
 
 
-def _terms(p: Problem, s: Solution) -> Iterator[str]:
-    """Reservations run for whole terms: what starts in a period stays until its term ends."""
-    for t, node in p.node_types.items():
-        if node.reserve is None:
-            continue
-        starts: list[int] = []
-        for period in range(p.periods):
-            ended = starts[period - node.reserve.term] if period >= node.reserve.term else 0
-            before = _paid(s, t, "reserve", period - 1) if period else 0
-            starts.append(_paid(s, t, "reserve", period) - before + ended)
-            if starts[-1] < 0:
-                yield f"payments: reservations of {t} end before their term of {node.reserve.term} periods"
+def _prices(p: Problem, s: Solution) -> Iterator[str]:
+    """Every payment is the price times the nodes and the time, and what it gets is there when it can be."""
+    for e in s.payments:
+        node = p.node_types[e.node]
+        price = _price(p, e, node)
+        if price is None or e.nodes < 0 or e.amount != price * e.nodes:
+            said = f"{e.kind} of {e.nodes} {e.node} in period {e.period}"
+            yield f"payments: {said} costs {price} each, not {e.amount} in all"
+
+
+def _price(p: Problem, e: Payment, node: NodeType) -> int | None:
+    """Of one node; None where it cannot be had so."""
+    if e.kind == "rent":
+        return None if node.cost is None else node.cost * p.length(e.period)
+    if e.kind == "opex":
+        return node.opex * p.length(e.period)
+    begins = [sum(p.length(q) for q in range(n)) for n in range(p.periods + 1)]
+    first = e.period if e.first is None else e.first
+    if not 0 <= first < p.periods:
+        return None
+    if e.kind == "buy":
+        if node.buy is None or e.last is not None:
+            return None
+        order = begins[first] - node.buy.lead
+        return node.buy.cost if begins[e.period] <= order < begins[e.period + 1] else None
+    if node.reserve is None or first != e.period or e.last is None or not first <= e.last < p.periods:
+        return None
+    terms = -(-(begins[e.last + 1] - begins[first]) // node.reserve.term)
+    paid = terms * node.reserve.term
+    return node.reserve.cost * (paid if node.reserve.whole else min(paid, begins[-1] - begins[first]))
 
 
 def measures(p: Problem, s: Solution) -> dict[str, int]:
@@ -310,6 +323,7 @@ def measures(p: Problem, s: Solution) -> dict[str, int]:
     found["cost"] = sum(e.amount for e in s.payments)
     capex = [sum(_capex(p, e.node, e.kind, e.nodes) for e in s.payments if e.period == q) for q in periods]
     found["capex"], found["capex_per_period"] = sum(capex), max(capex)
+    found["cost_rate"] = max(sum(_rate(p, e, q) for e in s.payments) for q in periods)
     for name in ("preference", "moves"):
         weights = {(w.id, c.id): getattr(c, name) for w in p.workloads for c in w.columns}
         found[name] = sum(
@@ -319,6 +333,16 @@ def measures(p: Problem, s: Solution) -> dict[str, int]:
             if w.mode != "fluid"
         )
     return found
+
+
+def _rate(p: Problem, e: Payment, period: int) -> int:
+    """Part of a payment that one unit of time in a period bears."""
+    if e.kind in ("rent", "opex"):
+        return e.amount // p.length(period) if e.period == period else 0
+    if not e.nodes or not _serves(p, e, period):
+        return 0
+    served = sum(p.length(q) for q in range(p.periods) if _serves(p, e, q))
+    return -(-(e.amount // e.nodes) // served) * e.nodes
 
 
 def _capex(p: Problem, t: str, kind: str, nodes: int) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.solve.problem import Problem
+import pytest
+
+from planner.errors import InputError
+from planner.solve.problem import Problem, parse_problem
 from planner.solve.solver import solve
 from planner.solve.verify import verify
 from tests.solve.examples import node, problem
@@ -71,3 +74,62 @@ def test_mode_one_sizes_its_replicas_to_each_period() -> None:
     solution = solve(problem_)
     assert solution.nodes == {"a": (1, 2)}
     assert verify(problem_, solution) == ()
+
+
+def test_rent_and_upkeep_are_paid_for_the_length_of_each_period() -> None:
+    asked = growing([1, 2], cost=10, owned=1, opex=3).model_copy(update={"lengths": (6, 18)})
+    solution = solve(asked)
+    assert solution.objective["cost"] == 24 * 3 + 18 * 10
+    assert verify(asked, solution) == ()
+
+
+def test_a_term_that_ends_inside_a_period_is_renewed_or_not_taken() -> None:
+    """Eighteen months need two terms of twelve; with the next eighteen, three terms end together with the period."""
+    one = growing([1], cost=None, reserve={"cost": 5, "term": 12, "whole": True}).model_copy(update={"lengths": (18,)})
+    assert solve(one).objective["cost"] == 24 * 5
+    two = growing([1, 1], cost=None, reserve={"cost": 5, "term": 12}).model_copy(update={"lengths": (18, 18)})
+    solution = solve(two)
+    assert solution.objective["cost"] == 36 * 5
+    assert [(e.first, e.last, e.nodes) for e in solution.payments] == [(0, 1, 1)]
+    assert verify(two, solution) == ()
+
+
+def test_a_whole_term_is_paid_past_the_horizon_where_it_is_asked() -> None:
+    inside = growing([0, 1], cost=8, reserve={"cost": 7, "term": 3})
+    assert solve(inside).objective["cost"] == 7
+    whole = growing([0, 1], cost=8, reserve={"cost": 7, "term": 3, "whole": True})
+    assert solve(whole).objective["cost"] == 8
+
+
+def test_an_order_is_placed_its_lead_before_the_period_and_paid_then() -> None:
+    """Lead 7 months: nothing can be there at once; for month 18 the order falls into the period of months 6 to 17."""
+    asked = growing([0, 1, 2], cost=100, buy={"cost": 1, "lead": 7}).model_copy(update={"lengths": (6, 12, 12)})
+    solution = solve(asked)
+    paid = {(e.kind, e.period, e.first, e.nodes) for e in solution.payments}
+    assert paid == {("rent", 1, None, 1), ("buy", 1, 2, 2)}
+    assert verify(asked, solution) == ()
+
+
+def test_the_rate_of_spending_is_limited_in_every_period() -> None:
+    """Bought for 40 and used over 20 months a node bears 2 a month; two rented ones would bear 6."""
+    asked = growing([1, 2], cost=3, buy={"cost": 40}).model_copy(update={"lengths": (10, 10)})
+    free = solve(asked)
+    assert free.objective["cost"] == 40 + 30
+    held = asked.model_copy(update={"limits": asked.limits.model_copy(update={"cost_rate": 4})})
+    tight = solve(held)
+    assert tight.objective["cost"] == 80
+    assert verify(held, tight) == ()
+    assert verify(held, free) == ("limits.cost_rate: 5 is over 4",)
+
+
+def test_a_contract_that_ends_before_its_term_is_found_out() -> None:
+    asked = growing([1, 1, 0], cost=None, reserve={"cost": 5, "term": 2})
+    solution = solve(asked)
+    (contract,) = solution.payments
+    cut = solution.model_copy(update={"payments": (contract.model_copy(update={"last": 0, "amount": 5}),)})
+    assert any("costs 10 each" in message for message in verify(asked, cut))
+
+
+def test_lengths_are_as_many_as_periods() -> None:
+    with pytest.raises(InputError, match="lengths: 1 figures for 2 periods"):
+        parse_problem('{"periods": 2, "lengths": [3], "node_types": {}, "workloads": []}')

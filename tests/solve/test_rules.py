@@ -134,9 +134,10 @@ def test_a_spare_stands_beside_working_nodes(present: int, allowed: bool) -> Non
 @pytest.mark.parametrize(("ordered", "allowed"), [(2, True), (3, False)])
 def test_orders_stay_within_deliveries(ordered: int, allowed: bool) -> None:
     i, x, m = model(one_node(buy={"cost": 1, "max_per_period": 2}))
-    x.ordered["a", 0].proto.domain[1] = 100
+    (bought,) = x.bought.values()
+    bought.proto.domain[1] = 100
     rules.orders_stay_within_what_can_be_delivered(i, x, m)
-    m.add(x.ordered["a", 0] == ordered)
+    m.add(bought == ordered)
     assert feasible(m) is allowed
 
 
@@ -144,9 +145,9 @@ def test_orders_stay_within_deliveries(ordered: int, allowed: bool) -> None:
 def test_bought_nodes_arrive_after_their_lead_time(period: int, present: int) -> None:
     i, x, m = model(one_node(periods=3, cost=None, buy={"cost": 1, "lead": 2}))
     rules.present_nodes_are_owned_or_paid_for(i, x, m)
-    m.add(x.ordered["a", 0] == 1)
-    m.add(x.ordered["a", 1] == 0)
-    m.add(x.ordered["a", 2] == 0)
+    ((t, delivery),) = x.bought
+    assert (t, delivery.ordered) == ("a", 0)
+    m.add(x.bought["a", delivery] == 1)
     m.add(x.present["a", period] == present)
     assert feasible(m)
 
@@ -154,9 +155,8 @@ def test_bought_nodes_arrive_after_their_lead_time(period: int, present: int) ->
 def test_a_reservation_ends_with_its_term() -> None:
     i, x, m = model(one_node(periods=3, cost=None, reserve={"cost": 1, "term": 2}))
     rules.present_nodes_are_owned_or_paid_for(i, x, m)
-    m.add(x.reserved["a", 0] == 1)
-    m.add(x.reserved["a", 1] == 0)
-    m.add(x.reserved["a", 2] == 0)
+    for (_, contract), reserved in x.reserved.items():
+        m.add(reserved == (contract.first == 0))
     answer = ask(m, Effort())
     assert [answer.values[x.present["a", p].index] for p in range(3)] == [1, 1, 0]
 
