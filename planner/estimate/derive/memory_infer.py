@@ -10,7 +10,7 @@ from planner.estimate.derive.memory_host import infer_host_steps
 from planner.estimate.derive.memory_infer_budget import budget_steps
 from planner.estimate.derive.memory_infer_buffers import buffer_steps
 from planner.estimate.derive.memory_infer_growing import growing_steps
-from planner.estimate.derive.memory_shared import context, fragmentation, parameters, totals
+from planner.estimate.derive.memory_shared import context, parameters, totals
 from planner.estimate.derive.steps import bytes_text, exact, over, part, product, scalar, step, total
 from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.budget import graphs_of
@@ -45,7 +45,6 @@ def infer_memory_steps(
         yield from budget_steps(job, ways, hw, memory)
     else:
         yield from growing_steps(job, ways, hw, memory)
-        yield from fragmentation(memory, memory.allocated_peak_bytes - memory.per_gpu_bytes["weights"])
     yield context(memory, hw, int(ways.gpus[0]), graphs)
     yield from totals(memory, hw)
     yield from infer_host_steps(job, ways, hw, memory)

@@ -63,7 +63,7 @@ def pool_formula(job: InferJob, memory: MemoryDocument, fixed: Fixed, budget: Bu
         numbers = f"{share:g} x {usable:,} - ({total([*spent, beside, graphs])})"
         return "gpu_memory_utilization x usable - the rest", numbers
     if static is not None:
-        numbers = f"{static:g} x ({usable:,} - {exact(fixed.context)} [context]) - {parts['weights']:,}"
+        numbers = f"{static:g} x {exact(budget.before_loading)} [free after start] - {parts['weights']:,}"
         return "mem_fraction_static x free before loading - weights", numbers
     free = job.engine.number("kv_cache_free_gpu_memory_fraction")
     rest = total([*spent, ("context", fixed.context), ("graphs", budget.graphs)])

@@ -8,11 +8,18 @@ import numpy as np
 
 from planner.estimate.derive.steps import exact, over, part, product, scalar, step, total
 from planner.estimate.document import DerivationStep, MemoryDocument
-from planner.estimate.memory.device import SEGMENT_BYTES, STABLE_FRAGMENTATION
+from planner.estimate.memory.device import (
+    BLOCK_BYTES,
+    SEGMENT_BYTES,
+    STEADY_SHARE,
+    fragmentation_share,
+)
 from planner.estimate.memory.fixed import Fixed, fixed_bytes, rank_batch
 from planner.estimate.memory.growing import (
     Phase,
     expanded_beside,
+    growing_tensors,
+    keeps_cache,
     phases,
     prompt_tokens,
     resident_bytes,
@@ -23,6 +30,7 @@ from planner.estimate.memory.working_set import compute_bytes, forward_bytes
 from planner.estimate.types import Hardware, InferJob, InferWays
 
 KV_SOURCE = "Vaswani et al. 2017; Pope et al. 2022 (arXiv 2211.05102)"
+RESERVE = "reserved over peak allocated in public logs and in replays of the torch caching allocator; 20 MiB segments"
 ONE = np.ones(1)
 
 
@@ -53,6 +61,7 @@ def growing_steps(job: InferJob, ways: InferWays, hw: Hardware, memory: MemoryDo
     fixed = fixed_bytes(job, ways, hw)
     yield workspace(job, ways, fixed, binding, memory)
     yield largest_batch(job, ways, hw, fixed, every, memory)
+    yield fragmentation(job, ways, memory)
 
 
 def activations(job: InferJob, ways: InferWays, binding: Phase, n: float, held: float) -> DerivationStep:
@@ -111,17 +120,42 @@ def largest_batch(
     job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed, every: tuple[Phase, ...], memory: MemoryDocument
 ) -> DerivationStep:
     """Room over what one sequence adds in the tightest phase."""
-    grow = 1 + STABLE_FRAGMENTATION
-    room = scalar(room_bytes(job, hw, fixed)) - scalar(resident_bytes(job, ways)) * grow
+    grow = 1 + STEADY_SHARE
+    room = scalar(room_bytes(job, ways, hw, fixed)) - scalar(resident_bytes(job, ways)) * grow
     tight = min(every, key=lambda p: (room - scalar(p.once) * grow) / max(scalar(p.each) * grow, 1.0))
     held = scalar(resident_bytes(job, ways)) + scalar(tight.once)
     return step(
         "memory.max_batch",
-        "floor((usable x (1 - headroom) - weights - workspace - context - segment) / bytes a sequence) x data parallel",
+        "floor((usable x (1 - headroom) - weights - workspace - context - segment - a block a growing tensor) / "
+        "bytes a sequence) x data parallel",
         f"min(65536, max(0, floor(({memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)} - "
         f"{exact(fixed.weights)} - {exact(fixed.context)} - {SEGMENT_BYTES:,} - "
+        f"{exact(growing_tensors(job, ways))} x {BLOCK_BYTES:,} - "
         f"({exact(fixed.workspace)} + {exact(held)}) x {grow:g}) / max(1, {exact(tight.each)} x {grow:g})))) x "
         f"{exact(ways.data_parallel)}",
         exact(memory.max_batch),
         f"the tightest phase is {tight.name}; with the allocator's reserve",
     )
+
+
+def fragmentation(job: InferJob, ways: InferWays, memory: MemoryDocument) -> DerivationStep:
+    """Reserved above allocated: at least what no retry gives back, and no more than is free."""
+    parts = memory.per_gpu_bytes
+    moves = memory.allocated_peak_bytes - parts["weights"]
+    share = fragmentation_share(cached=keeps_cache(job))
+    tensors = scalar(growing_tensors(job, ways))
+    steady = STEADY_SHARE * moves + SEGMENT_BYTES + BLOCK_BYTES * tensors
+    wanted = share * moves + SEGMENT_BYTES
+    room = memory.usable_bytes * (1.0 - job.memory_headroom) - parts["context"] - memory.allocated_peak_bytes
+    if max(steady, min(wanted, room)) == steady:
+        formula = "least share of what comes and goes + one part-filled segment + a block for every tensor that grows"
+        numbers = f"{STEADY_SHARE:g} x {exact(moves)} + {SEGMENT_BYTES:,} + {exact(tensors)} x {BLOCK_BYTES:,}"
+    elif wanted <= room:
+        formula = "share of what comes and goes at the peak + one part-filled segment"
+        numbers = f"{share:g} x {exact(moves)} + {SEGMENT_BYTES:,}"
+    else:
+        formula = "cached blocks fill what is free, in pieces of 2 MiB, until the allocator gives them back"
+        usable = f"{memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)}"
+        left = f"{usable} - {parts['context']:,} - {memory.allocated_peak_bytes:,}"
+        numbers = f"floor(({left}) / {BLOCK_BYTES:,}) x {BLOCK_BYTES:,}"
+    return part("fragmentation", formula, numbers, parts["fragmentation"], RESERVE)

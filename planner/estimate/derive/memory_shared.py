@@ -6,7 +6,6 @@ from planner.architecture.types import Model
 from planner.catalog.runtime import runtime_facts
 from planner.estimate.derive.steps import bytes_text, exact, part, step, total
 from planner.estimate.document import DerivationStep, MemoryDocument
-from planner.estimate.memory.device import SEGMENT_BYTES, STABLE_FRAGMENTATION
 from planner.estimate.types import PARTS, Hardware
 
 ALLOCATOR = "PyTorch CUDA caching allocator and start-up logs (catalogs/runtime.yaml)"
@@ -24,22 +23,6 @@ def parameters(model: Model) -> DerivationStep:
         " + ".join(x for x in (inside, outside) if x),
         f"{model.params_total:,}",
         f"architecture of {model.id}",
-    )
-
-
-def fragmentation(memory: MemoryDocument, comes_and_goes: float) -> tuple[DerivationStep, ...]:
-    """Reserved above allocated, where the engine has no budget."""
-    held = memory.per_gpu_bytes["fragmentation"]
-    if not held:
-        return ()
-    return (
-        part(
-            "fragmentation",
-            "share of what comes and goes at the peak + one part-filled segment",
-            f"{STABLE_FRAGMENTATION:g} x {exact(comes_and_goes)} + {exact(SEGMENT_BYTES)}",
-            held,
-            "reserved over peak allocated in public logs: 1.02 to 1.10; 20 MiB segments (torch CUDACachingAllocator)",
-        ),
     )
 
 

@@ -7,13 +7,12 @@ import numpy as np
 from planner.catalog.runtime import runtime_facts
 from planner.estimate.derive.steps import exact, part, scalar, step, total
 from planner.estimate.document import DerivationStep, MemoryDocument
-from planner.estimate.memory.device import SEGMENT_BYTES
+from planner.estimate.memory.device import BLOCK_BYTES, SEGMENT_BYTES, STEADY_SHARE
 from planner.estimate.memory.train import MOST_MICRO_BATCH, room_for_phases
 from planner.estimate.memory.train_phases import Phase
 from planner.estimate.memory.train_reserve import (
-    BLOCK_BYTES,
-    STABLE_SHARE,
     late_states_bytes,
+    layer_share,
     left_over_bytes,
     logits_share,
 )
@@ -31,14 +30,15 @@ def reserve_step(
     moving = scalar(phase.total) - scalar(phase.part("workspace"))
     left_over, late = scalar(left_over_bytes(job, phases, states)), scalar(late_states_bytes(job, states))
     room = memory.usable_bytes * (1.0 - job.memory_headroom) - parts["context"] - memory.allocated_peak_bytes
-    wanted = STABLE_SHARE * moving + SEGMENT_BYTES
-    stable = f"{STABLE_SHARE:g} x {exact(moving)} + {exact(SEGMENT_BYTES)}"
+    wanted = STEADY_SHARE * moving + SEGMENT_BYTES
+    stable = f"{STEADY_SHARE:g} x {exact(moving)} + {exact(SEGMENT_BYTES)}"
     if left_over and wanted + left_over <= room:
         formula = (
-            "share of what comes and goes + one part-filled segment + cached blocks of the loss "
-            f"({logits_share(job):g} x logits, above the binding peak) + holes around optimizer states"
+            "share of what comes and goes + one part-filled segment + cached blocks of loss and layers "
+            f"({logits_share(job):g} x logits + {layer_share(job):g} x one layer's backward, above the binding peak) + "
+            "holes around optimizer states"
         )
-        numbers = f"{stable} + {total((('loss', left_over - late), ('states', late)))}"
+        numbers = f"{stable} + {total((('loss and layers', left_over - late), ('states', late)))}"
     elif left_over and room > wanted:
         formula = "cached blocks fill what is free, in pieces of 2 MiB, until the allocator gives them back"
         usable = f"{memory.usable_bytes:,} x {exact(1.0 - job.memory_headroom)}"
@@ -71,7 +71,7 @@ def largest_step(
 ) -> DerivationStep:
     """The largest micro-batch: the phase that leaves least room, its fixed bytes taken off."""
     states = states_of(job, ways, np.minimum(ways.gpus, hw.node_gpus))
-    room, reserve = scalar(room_for_phases(job, ways, hw, states)), 1.0 + STABLE_SHARE
+    room, reserve = scalar(room_for_phases(job, ways, hw, states)), 1.0 + STEADY_SHARE
     micro = scalar(ways.micro_batch)
 
     def most(phase: Phase) -> float:

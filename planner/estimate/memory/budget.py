@@ -58,6 +58,8 @@ class Budget:
     graphs: Floats
     outside: Floats
     """Growth outside torch: kernels, communicators."""
+    before_loading: Floats
+    """Free once the context and the communicators stand."""
     pool: Floats
 
     @property
@@ -72,7 +74,7 @@ def budget_of(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -> Bud
     graphs = np.zeros(1) if job.engine.flag("enforce_eager") else graphs_of(job, ways)
     outside = outside_torch_bytes(hw, ways.gpus)
     peak = np.maximum(forward, sampler)
-    usable = usable_bytes(hw)
+    usable, before_loading = usable_bytes(hw), free_before_loading_bytes(hw, ways.gpus)
     spent = fixed.weights + peak + fixed.context + fixed.workspace + graphs
     if job.engine.options.get("gpu_memory_utilization") is not None:
         inside = graphs * job.engine.flag("cuda_graphs_in_budget")
@@ -80,12 +82,18 @@ def budget_of(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -> Bud
         pool = job.engine.number("gpu_memory_utilization") * usable - fixed.weights - peak - fixed.workspace
         pool = pool - beside - inside
     elif job.engine.options.get("mem_fraction_static") is not None:
-        free = free_before_loading_bytes(hw, ways.gpus)
-        pool = job.engine.number("mem_fraction_static") * free - fixed.weights
+        pool = job.engine.number("mem_fraction_static") * before_loading - fixed.weights
     else:
         pool = job.engine.number("kv_cache_free_gpu_memory_fraction") * (usable - spent)
     pool = np.minimum(pool, usable * (1.0 - job.memory_headroom) - spent)
-    return Budget(forward=forward, sampler=sampler, graphs=graphs, outside=outside, pool=pool)
+    return Budget(
+        forward=forward,
+        sampler=sampler,
+        graphs=graphs,
+        outside=outside,
+        before_loading=before_loading,
+        pool=pool,
+    )
 
 
 def budget_memory(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -> Memory:

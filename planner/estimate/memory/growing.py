@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.estimate.memory.composed import bounded, memory_of
-from planner.estimate.memory.device import STABLE_FRAGMENTATION, fragmentation_bytes, usable_bytes
+from planner.estimate.memory.device import (
+    BLOCK_BYTES,
+    STEADY_SHARE,
+    fragmentation_bytes,
+    steady_bytes,
+    usable_bytes,
+)
 from planner.estimate.memory.fixed import (
     Fixed,
     cache_per_sequence,
@@ -73,7 +79,12 @@ def growing_memory(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -
         "workspace": fixed.workspace + resident + once,
     }
     allocated = sum(parts.values(), np.zeros(1))
-    fragmentation = fragmentation_bytes(allocated - fixed.weights)
+    transient = allocated - fixed.weights
+    steady = steady_bytes(transient, growing_tensors(job, ways))
+    room = usable_bytes(hw) * (1.0 - job.memory_headroom) - fixed.context
+    free = np.floor((room - allocated) / BLOCK_BYTES) * BLOCK_BYTES
+    cached = np.minimum(fragmentation_bytes(transient, cached=keeps_cache(job)), free)
+    fragmentation = np.maximum(steady, cached)
     length = full_length(job)
     cache = cache_shape(job)
     return memory_of(
@@ -86,27 +97,32 @@ def growing_memory(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -
         tokens=sequences * length * (job.output_tokens > 0) + np.zeros(1),
         most=most_sequences_of(job, ways, hw, fixed, every, resident),
         phase=np.array([p.name for p in every])[binds],
+        cached=fragmentation - steady,
     )
 
 
 def most_sequences_of(
     job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed, every: tuple[Phase, ...], resident: Floats
 ) -> Floats:
-    """Sequences that fit in the tightest phase, allocator's reserve included."""
-    room = room_bytes(job, hw, fixed) - resident * (1.0 + STABLE_FRAGMENTATION)
-    grow = 1.0 + STABLE_FRAGMENTATION
+    """Sequences that fit in the tightest phase, with what the allocator cannot give back."""
+    grow = 1.0 + STEADY_SHARE
+    room = room_bytes(job, ways, hw, fixed) - resident * grow
     most = [bounded((room - p.once * grow) / np.maximum(p.each * grow, 1.0)) for p in every]
     result: Floats = np.minimum.reduce(np.broadcast_arrays(*most)) * ways.data_parallel
     return result
 
 
-def room_bytes(job: InferJob, hw: Hardware, fixed: Fixed) -> Floats:
+def room_bytes(job: InferJob, ways: InferWays, hw: Hardware, fixed: Fixed) -> Floats:
     """Device memory left for what grows, before the allocator's share of it."""
-    empty = fragmentation_bytes(fixed.workspace)
-    result: Floats = (
-        usable_bytes(hw) * (1.0 - job.memory_headroom) - fixed.weights - fixed.workspace - fixed.context - empty
-    )
+    usable = usable_bytes(hw) * (1.0 - job.memory_headroom) - fixed.weights - fixed.workspace - fixed.context
+    result: Floats = usable - steady_bytes(fixed.workspace, growing_tensors(job, ways))
     return result
+
+
+def growing_tensors(job: InferJob, ways: InferWays) -> Floats:
+    """Tensors of a cache that grows token by token; none where it is laid out at once."""
+    grows = keeps_cache(job) and not static(job)
+    return num_tensors(job, ways) if grows else np.zeros(1)
 
 
 def phases(job: InferJob, ways: InferWays) -> tuple[Phase, ...]:

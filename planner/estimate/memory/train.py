@@ -11,8 +11,11 @@ import numpy as np
 
 from planner.estimate.memory.composed import memory_of
 from planner.estimate.memory.device import (
+    BLOCK_BYTES,
     SEGMENT_BYTES,
+    STEADY_SHARE,
     context_bytes,
+    steady_bytes,
     usable_bytes,
 )
 from planner.estimate.memory.train_activations import offloaded_activation_bytes
@@ -22,7 +25,7 @@ from planner.estimate.memory.train_buffers import (
     standing_workspace_bytes,
 )
 from planner.estimate.memory.train_phases import Phase, phases_of
-from planner.estimate.memory.train_reserve import BLOCK_BYTES, STABLE_SHARE, reserve_bytes, steady_bytes
+from planner.estimate.memory.train_reserve import reserve_bytes
 from planner.estimate.memory.train_states import States, states_of
 from planner.estimate.types import Floats, Hardware, Memory, TrainJob, TrainWays
 
@@ -69,7 +72,7 @@ def train_memory(job: TrainJob, ways: TrainWays, hw: Hardware) -> Memory:
         tokens=np.zeros(shape),
         most=largest_micro_batch(job, ways, hw, phases, states),
         phase=np.array([p.name for p in phases])[binding],
-        cached=fragmentation - steady_bytes(moving),
+        cached=fragmentation - steady_bytes(moving, np.zeros(1)),
     )
 
 
@@ -97,7 +100,7 @@ def largest_micro_batch(
     job: TrainJob, ways: TrainWays, hw: Hardware, phases: tuple[Phase, ...], states: States
 ) -> Floats:
     """Sequences that every phase holds, with the allocator's reserve for fixed lengths; 0 where one does not fit."""
-    reserve = 1.0 + STABLE_SHARE
+    reserve = 1.0 + STEADY_SHARE
     room = room_for_phases(job, ways, hw, states)
     most = np.full(1, float(MOST_MICRO_BATCH))
     for phase in phases:

@@ -30,6 +30,10 @@ from planner.estimate.memory.weights import largest_matrix_params, parameter_spl
 from planner.estimate.types import Floats, TrainJob, TrainWays
 
 MOMENTS: tuple[Moment, ...] = ("forward", "loss", "backward")
+RECOMPUTED = "recomputed layer and its gradients"
+ONE_LAYER = "one layer and its gradients"
+LAYER_WORK = frozenset({RECOMPUTED, ONE_LAYER})
+"""Labels of what the backward of one layer works on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +148,7 @@ def first_backward(job: TrainJob, ways: TrainWays, others: tuple[Item, ...], sav
         inside = last_layer_gradient_bytes(job, ways)
         gradients = Item(part="activations", label="gradients inside the last layer", amount=inside, scales=True)
         return Phase(name="backward", items=(*others, *kept("fullest stage", saved), gradients, copies))
-    recomputed = Item(part="activations", label="recomputed layer and its gradients", amount=work, scales=True)
+    recomputed = Item(part="activations", label=RECOMPUTED, amount=work, scales=True)
     copies = weight_copies(layer_cast_bytes(job, ways))
     return Phase(name="backward", items=(*others, *kept("fullest stage", saved), recomputed, copies))
 
@@ -157,7 +161,7 @@ def last_backward(job: TrainJob, ways: TrainWays, others: tuple[Item, ...], firs
         items=(
             *others,
             *kept("first stage for other micro-batches", waiting),
-            Item(part="activations", label="one layer and its gradients", amount=work, scales=True),
+            Item(part="activations", label=ONE_LAYER, amount=work, scales=True),
             weight_copies(layer_cast_bytes(job, ways)),
         ),
     )

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.estimate.memory.device import SEGMENT_BYTES
-from planner.estimate.memory.train_phases import Phase
+from planner.estimate.memory.device import steady_bytes
+from planner.estimate.memory.train_phases import LAYER_WORK, Phase
 from planner.estimate.memory.train_states import States
 from planner.estimate.types import Floats, TrainJob
-from planner.units import MIB
 
-STABLE_SHARE = 0.03
-"""Of what comes and goes, where every step has the same shapes: reserved over allocated is 1.02 to 1.10 in public
-logs."""
-BLOCK_BYTES = 2 * MIB
-"""The allocator takes device memory in pieces of this size."""
 LOGITS_SHARE = 0.2
 STATES_SHARE = 0.15
 """Blocks the replayed allocator (torch CUDACachingAllocator) holds at equal lengths beyond that: of the logits, few and
@@ -28,29 +22,41 @@ def reserve_bytes(job: TrainJob, phases: tuple[Phase, ...], states: States, *, m
     What the allocator holds beyond the first two is bounded by what is `free`: before it fails, it gives cached blocks
     back and tries again.
     """
-    stable = steady_bytes(moving)
+    stable = steady_bytes(moving, np.zeros(1))
     result: Floats = np.maximum(stable, np.minimum(stable + left_over_bytes(job, phases, states), free))
-    return result
-
-
-def steady_bytes(moving: Floats) -> Floats:
-    """The share of what comes and goes, and one part-filled segment: what no retry gives back."""
-    result: Floats = STABLE_SHARE * moving + SEGMENT_BYTES
     return result
 
 
 def left_over_bytes(job: TrainJob, phases: tuple[Phase, ...], states: States) -> Floats:
     """Cached blocks above the peak of the phase that binds.
 
-    Sequences of varying length ask for blocks of ever new sizes, and those of shorter ones are too small:
-    `length_variation` of the engine profile is their size as a multiple of the logits; the many smaller blocks of the
-    layers merge and are used again.
+    Sequences of varying length ask for blocks of ever new sizes, and those of shorter ones are too small. Of the
+    engine profile, `length_variation` is their size as a multiple of the logits, `layer_variation` as one of what a
+    layer's backward works on.
     """
-    peak = np.maximum.reduce(np.broadcast_arrays(*(p.total for p in phases)))
-    share = logits_share(job)
-    reserved = np.maximum.reduce(np.broadcast_arrays(*(p.total + share * p.part("logits") for p in phases)))
+    peak = largest([p.total for p in phases])
+    passes = [p for p in phases if p.name != "optimizer"]
+    cached = largest([logits_share(job) * p.part("logits") for p in passes]) + layer_blocks(job, passes)
+    reserved = largest([p.total + cached * (p.name != "optimizer") for p in phases])
     result: Floats = reserved - peak + late_states_bytes(job, states)
     return result
+
+
+def largest(columns: list[Floats]) -> Floats:
+    """Row by row."""
+    result: Floats = np.maximum.reduce(np.broadcast_arrays(*columns))
+    return result
+
+
+def layer_blocks(job: TrainJob, passes: list[Phase]) -> Floats:
+    """Cached blocks of the layers, where lengths vary."""
+    return layer_share(job) * largest([i.amount for p in passes for i in p.items if i.label in LAYER_WORK])
+
+
+def layer_share(job: TrainJob) -> float:
+    """Cached blocks of the layers, as a multiple of what one layer's backward works on."""
+    varies = bool(job.engine.optional_number("length_variation"))
+    return (job.engine.optional_number("layer_variation") or 0.0) * varies
 
 
 def logits_share(job: TrainJob) -> float:

@@ -237,3 +237,14 @@ def test_a_vision_tower_works_on_the_patches_behind_each_images_tokens() -> None
         return float(infer_memory(job, infer_ways(), hardware()).parts["activations"][0])
 
     assert held(4096) / held(1024) == pytest.approx(4.0, rel=0.02)
+
+
+@given(tokens=st.integers(256, 40_000), batch=st.integers(1, 8))
+@settings(max_examples=30, deadline=None)
+def test_cached_blocks_never_push_a_run_off_a_gpu_that_holds_what_it_needs(tokens: int, batch: int) -> None:
+    """The allocator gives cached blocks back before it fails."""
+    memory = infer_memory(infer_job("Qwen/Qwen2.5-7B", input_tokens=tokens), infer_ways(batch), hardware())
+    limit = float(usable_bytes(hardware())[0])
+    assert memory.allocated_peak_bytes[0] < memory.needed_bytes[0] <= memory.device_peak_bytes[0]
+    if memory.needed_bytes[0] <= limit:
+        assert memory.device_peak_bytes[0] <= limit

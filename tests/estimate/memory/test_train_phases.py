@@ -158,7 +158,11 @@ def test_varying_lengths_leave_blocks_in_the_cache_but_never_more_than_is_free()
 
     logits = 12 * 2048 * 151_936
     at_equal_lengths = 0.2
-    assert reserve(2048) - reserve(2048, length_variation=0) == pytest.approx((2.6 - at_equal_lengths) * logits)
+    equal = reserve(2048, length_variation=0)
+    assert equal == reserve(2048, length_variation=0, layer_variation=0)
+    of_the_loss = reserve(2048, layer_variation=0) - equal
+    assert of_the_loss == pytest.approx((1.8 - at_equal_lengths) * logits)
+    assert of_the_loss < reserve(2048) - equal < 2 * of_the_loss
     job = lora_job("Qwen/Qwen1.5-7B", lora, checkpointing="full", sequence_tokens=16_384)
     assert train_memory(job, train_ways(), hardware()).device_peak_bytes[0] <= 80 * 2**30
 

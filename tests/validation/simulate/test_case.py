@@ -46,6 +46,11 @@ def test_an_integer_sequence_is_the_whole_context() -> None:
     assert (case.tokens, case.output_tokens) == (1792, 256)
 
 
+def test_inference_loads_onto_the_device_out_of_one_block_and_training_moves_tensor_by_tensor() -> None:
+    apart = case_of(INFER | {"engine_options": {"weights_allocation": "tensors"}}, KEYS)
+    assert (case_of(INFER, KEYS).pooled, apart.pooled, case_of(TRAIN, KEYS).pooled) == (True, False, False)
+
+
 @pytest.mark.parametrize(
     ("workload", "why"),
     [
