@@ -48,6 +48,8 @@ class Limits(SpecModel):
     """Spend per hour in USD: rent, energy and the share of purchases."""
     capex_usd: AmountOrZero | None = None
     """Money for purchases, in USD, over the whole horizon."""
+    capex_usd_per_period: AmountOrZero | None = None
+    """Money for purchases, in USD, ordered within any one of the `periods`."""
     power_kw: Amount | None = None
     """Power drawn by all nodes, in kW, before PUE."""
     rack_units: Amount | None = None
@@ -77,6 +79,8 @@ class Fleet(SpecModel):
     """Nodes already there: they cost energy only."""
     limits: Limits = Limits()
     """What the fleet may not exceed."""
+    lead_months: Annotated[int, Field(ge=0, le=60)] = 0
+    """Months from the order of a bought node to its delivery; counts where there are `periods`."""
     spare_nodes: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Nodes of each kind in use that stand by for failures."""
     share_gpus: bool = True
@@ -136,7 +140,8 @@ class Period(SpecModel):
     months: Months
     """Length in months."""
     demand: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1e6)]], Field(max_length=10_000)]
-    """Factor on the targets of each workload named; workloads left out keep factor 1."""
+    """Factor on the targets of each workload named (of a training: on its tokens or steps, all of which are to be done
+    within each period); 0 = does not run in the period. Workloads left out keep factor 1."""
 
 
 class Rate(SpecModel):

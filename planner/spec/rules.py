@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, get_args
 
+from planner.errors import did_you_mean, near_matches
 from planner.spec.base import InferPrecision, Problem, TrainPrecision
 
 if TYPE_CHECKING:
     from planner.spec.fleet import Horizon, Period
+    from planner.spec.types import Spec
     from planner.spec.workloads import InferWorkload, TrainWorkload
 
 SHARE_TOLERANCE = 1e-6
 """Rounding that the shares of a traffic mix are allowed: thirds written with seven digits pass."""
+MAX_STRANGERS = 20
+"""Unknown names in periods that are reported: finding near matches takes time."""
 PIN_TWINS = ("precision", "kv_precision", "batch", "attention", "checkpointing", "sharding")
 """Keys that both a workload and its pin have."""
 INFER_OFFLOAD = ("weights_cpu", "weights_disk", "kv_cpu")
@@ -145,7 +149,21 @@ def name_problems(names: Iterable[tuple[int, str]]) -> Iterator[Problem]:
             yield ("workloads", index, "name"), f"the name {name!r} is taken by workload {taken + 1}; names are unique"
 
 
-def period_problems(horizon: Horizon, periods: Iterable[Period]) -> Iterator[Problem]:
+def period_problems(spec: Spec) -> Iterator[Problem]:
+    """Periods lie inside the horizon and name workloads that exist, each of which runs in one of them at least."""
+    yield from length_problems(spec.horizon, spec.periods)
+    names = [w.name for w in spec.workloads]
+    known = frozenset(names)
+    strangers = [(i, name) for i, period in enumerate(spec.periods) for name in period.demand if name not in known]
+    for index, name in strangers[:MAX_STRANGERS]:
+        near = did_you_mean(near_matches(name, names))
+        yield ("periods", index, "demand", name), f"no workload is named {name!r}; {near}"
+    for name in names:
+        if spec.periods and all(period.demand.get(name, 1.0) == 0 for period in spec.periods):
+            yield ("periods", 0, "demand", name), f"{name} runs in no period; leave the workload out"
+
+
+def length_problems(horizon: Horizon, periods: Iterable[Period]) -> Iterator[Problem]:
     """Periods must lie inside the horizon."""
     end = 0
     for index, period in enumerate(periods):
@@ -157,3 +175,16 @@ def period_problems(horizon: Horizon, periods: Iterable[Period]) -> Iterator[Pro
                 f"set horizon: {{months: {end}}} or shorten them",
             )
             return
+
+
+def purchase_problems(spec: Spec) -> Iterator[Problem]:
+    """Keys that mean something over periods only."""
+    if spec.periods:
+        return
+    if spec.fleet.lead_months:
+        yield ("fleet", "lead_months"), "counts where there are `periods`; add them, or take it out"
+    if spec.fleet.limits.capex_usd_per_period is not None:
+        yield (
+            ("fleet", "limits", "capex_usd_per_period"),
+            "there are no `periods`; add them, or limit capex_usd",
+        )

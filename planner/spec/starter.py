@@ -26,6 +26,8 @@ fleet:
   # regions: [us-east-1]
   # owned: [{node: dgx-h100, count: 1}]   # already there: costs energy only
   # limits: {usd_per_hour: 90, capex_usd: 2.0e6, power_kw: 60, rack_units: 42, gpus: 64, nodes: 12}
+  #   and capex_usd_per_period: 1.0e6, where there are `periods`
+  # lead_months: 3                # from the order of a bought node to its delivery, where there are `periods`
   # spare_nodes: 1                # stand-by nodes of each kind in use
   share_gpus: true                # workloads may share a node, and a GPU where that is safe
   memory_headroom: 0.05           # share of device memory that stays free
@@ -65,7 +67,7 @@ workloads:
     targets: {tokens: 2.0e8, deadline_hours: 48}      # also steps, tokens_per_second
 
 # report: {title: Our GPUs, organisation: Example Ltd, author: Jo Doe, language: en, currency: USD, accent: "#0B5FFF"}
-# periods:                          # demand over time, one after another; purchases carry over
+# periods:                          # factors on the targets over time, one after another; purchases carry over
 #   - {months: 12, demand: {chat: 1.0}}
 #   - {months: 24, demand: {chat: 2.5}}
 """

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from planner.errors import did_you_mean, near_matches
 from planner.spec.base import FolderName, Objective, Problem, SpecModel, as_list, no_repeats, refuse
 from planner.spec.fleet import Fleet, Horizon, Limits, OwnedNode, Period, Report, Site
 from planner.spec.parts import (
@@ -24,7 +23,7 @@ from planner.spec.parts import (
     TrainTargets,
 )
 from planner.spec.pin import Pin, PinOffload
-from planner.spec.rules import name_problems, period_problems
+from planner.spec.rules import name_problems, period_problems, purchase_problems
 from planner.spec.workloads import InferWorkload, TrainWorkload, default_name
 
 __all__ = [
@@ -57,8 +56,6 @@ __all__ = [
 Workload = InferWorkload | TrainWorkload
 UNNAMED = "plan"
 """Name of a plan whose spec has none and came from no file."""
-MAX_STRANGERS = 20
-"""Unknown names in periods that are reported: finding near matches takes time."""
 
 
 class Spec(SpecModel):
@@ -103,14 +100,8 @@ class Spec(SpecModel):
         return self
 
     def _problems(self) -> list[Problem]:
-        names = [w.name for w in self.workloads]
-        found = [*name_problems(enumerate(names)), *period_problems(self.horizon, self.periods)]
-        known = frozenset(names)
-        strangers = [(i, name) for i, period in enumerate(self.periods) for name in period.demand if name not in known]
-        for index, name in strangers[:MAX_STRANGERS]:
-            near = did_you_mean(near_matches(name, names))
-            found.append((("periods", index, "demand", name), f"no workload is named {name!r}; {near}"))
-        return found
+        names = enumerate(w.name for w in self.workloads)
+        return [*name_problems(names), *period_problems(self), *purchase_problems(self)]
 
     def workload(self, name: str) -> Workload:
         """The workload of that name. Raises KeyError where there is none."""

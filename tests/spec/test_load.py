@@ -301,6 +301,19 @@ ONE_MISTAKE = {
         f"workloads: [{{name: chat, {INFER}}}]\nperiods: [{{months: 12, demand: {{chta: §2}}}}]",
         "periods[1].demand.chta: no workload is named 'chta'; nearest: chat",
     ),
+    "a workload that runs in no period": (
+        f"workloads: [{{name: chat, {INFER}}}]\nperiods:\n- {{months: 6, demand: {{chat: §0}}}}\n"
+        "- {months: 6, demand: {chat: 0}}",
+        "periods[1].demand.chat: chat runs in no period; leave the workload out",
+    ),
+    "a lead without periods": (
+        f"workloads: [{{{INFER}}}]\nfleet: {{lead_months: §3}}",
+        "fleet.lead_months: counts where there are `periods`; add them, or take it out",
+    ),
+    "a budget of a period without periods": (
+        f"workloads: [{{{INFER}}}]\nfleet: {{limits: {{capex_usd_per_period: §5}}}}",
+        "fleet.limits.capex_usd_per_period: there are no `periods`; add them, or limit capex_usd",
+    ),
     "periods past the horizon": (
         f"workloads: [{{{INFER}}}]\nperiods:\n- {{months: 24, demand: {{}}}}\n- {{months: §24, demand: {{}}}}",
         "periods[2].months: the periods reach month 48, the horizon ends at 36; set horizon: {months: 48}",
