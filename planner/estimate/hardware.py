@@ -109,9 +109,12 @@ FALLBACKS: Mapping[str, tuple[str, ...]] = {
 
 
 def peak(rates: PeakRates, compute: str) -> float:
-    """Dense FLOP per second of the units that do the work. Raises InputError for a GPU without any rate."""
+    """Dense FLOP per second of the units that do the work. Raises InputError for a GPU without any rate.
+
+    16-bit numbers are widened where the GPU multiplies 32-bit ones faster (P40).
+    """
     for name in FALLBACKS[compute]:
         rate: float | None = getattr(rates, name)
         if rate is not None:
-            return rate
+            return max(rate, rates.fp32 or 0.0) if name in ("fp16", "bf16") else rate
     raise InputError(f"the catalog has no compute rate for {compute}")

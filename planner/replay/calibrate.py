@@ -116,6 +116,7 @@ def product_s(one: Mapping[str, Any], gpu: Gpu, row: GemmRow) -> float:
         sharpness=np.array([row.sharpness]),
         half_depth=np.array([row.half_depth]),
         half_bytes=np.array([row.half_bytes]),
+        few_rows_share=np.array([row.few_rows_share]),
         operand_bytes=np.array([value_bytes]),
     )
     time = product_time(

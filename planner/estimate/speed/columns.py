@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.estimate.speed.kernels import EngineRow, GemmRow, Kernels, TrainEngineRow, Width, row_for
+from planner.estimate.speed.kernels import EngineRow, GemmRow, Kernels, TrainEngineRow, Width, launch_factor, row_for
 from planner.estimate.types import Floats, Hardware, distinct_rows
 
 MOST_BANDWIDTH = 0.95
@@ -37,6 +37,11 @@ def kinds_of(hw: Hardware) -> Kinds:
     return Kinds(tuple(zip(archs, gpus, strict=True)), index)
 
 
+def launch_factors(kernels: Kernels, kinds: Kinds) -> Floats:
+    """`launch_factor` of every way's GPU."""
+    return kinds.spread([launch_factor(kernels, gpu) for _, gpu in kinds.pairs])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GemmColumns:
     """`GemmRow` spread over the ways, with the rates of the hardware."""
@@ -53,6 +58,7 @@ class GemmColumns:
     sharpness: Floats
     half_depth: Floats
     half_bytes: Floats
+    few_rows_share: Floats
     operand_bytes: Floats
     """Bytes of one activation value read."""
 
@@ -97,6 +103,7 @@ def gemm_columns(
         sharpness=kinds.spread([r.sharpness for r in rows]),
         half_depth=kinds.spread([r.half_depth for r in rows]),
         half_bytes=kinds.spread([r.half_bytes for r in rows]),
+        few_rows_share=kinds.spread([r.few_rows_share for r in rows]),
         operand_bytes=np.full(1, {"32": 4.0, "16": 2.0, "8": 1.0, "4": 0.5625}[width]),
     )
 

@@ -35,11 +35,13 @@ OUTPUT_BYTES = 2.0
 """Products write 16-bit results (32-bit ones four bytes: `operand_bytes` tells them apart)."""
 
 
-def wave_share(rows: Floats, columns: Floats, num_sms: Floats, groups: Floats | float = 1.0) -> Floats:
+def wave_share(
+    rows: Floats, columns: Floats, num_sms: Floats, groups: Floats | float = 1.0, least: Floats | float = 0.0
+) -> Floats:
     """Share of the multiprocessors' tiles that hold useful output, for the best tile shape.
 
     `groups` equal products run as one grouped kernel, so only their sum leaves a partial round. Where the number of
-    multiprocessors is unknown (0) only the tiles' own edges count.
+    multiprocessors is unknown (0) only the tiles' own edges count. No tile's rate is below `least`.
 
     >>> float(wave_share(np.array([128.0]), np.array([128.0 * 132]), np.array([132.0]))[0])
     1.0
@@ -49,7 +51,7 @@ def wave_share(rows: Floats, columns: Floats, num_sms: Floats, groups: Floats | 
     for tile_rows, tile_columns, rate in TILES:
         tiles = np.ceil(rows / tile_rows) * np.ceil(columns / tile_columns) * groups
         slots = np.where(num_sms > 0, np.ceil(tiles / sms) * sms, tiles)
-        best = np.maximum(best, rate * rows * columns * groups / (slots * tile_rows * tile_columns))
+        best = np.maximum(best, np.maximum(rate, least) * rows * columns * groups / (slots * tile_rows * tile_columns))
     return np.minimum(best, 1.0)
 
 
@@ -71,7 +73,9 @@ def product_time(
     rows = np.maximum(rows, 1e-9)
     flop = 2.0 * rows * columns * depth * groups
     rate = params.flop_per_second * params.peak_share * peak_factor * depth / (depth + params.half_depth)
-    compute_s = flop / (rate * wave_share(np.maximum(rows, 1.0), columns, params.num_sms, groups))
+    compute_s = flop / (
+        rate * wave_share(np.maximum(rows, 1.0), columns, params.num_sms, groups, params.few_rows_share)
+    )
     output_bytes = np.maximum(OUTPUT_BYTES, np.where(params.operand_bytes > 2.0, params.operand_bytes, 0.0))
     read = weight_bytes * columns * depth + params.operand_bytes * rows * depth
     moved = groups * (read + output_bytes * rows * columns)

@@ -59,7 +59,9 @@ class GemmRow(_Row):
     half_bytes: AtLeastZero
     """Bytes at which half the bandwidth is reached."""
     short_sum_factor: Positive = 1.0
-    """Compute rate with 16-bit accumulation over that with 32-bit (2 on GeForce)."""
+    """Compute rate with 16-bit accumulation over that with 32-bit (2 on GeForce); of 8-bit dot products (4 on P40)."""
+    few_rows_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least share of the compute rate that kernels for few rows reach: more than a tile's where no tensor cores are."""
 
 
 class AttentionRow(_Row):
@@ -214,6 +216,42 @@ class EngineRow(BaseModel):
     """Time of a pass for each further pipeline stage: devices that wait for each other through the host."""
 
 
+class HostRow(BaseModel):
+    """How fast the CPUs that usually stand beside some GPUs launch kernels one by one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gpus: tuple[str, ...]
+    """Patterns of GPU ids."""
+    launch_factor: Positive
+    """Time of a launch over that on the servers that the engines' own constants were measured on."""
+    source: str
+    as_of: str
+    confidence: Confidence
+
+
+class FormatRow(BaseModel):
+    """What the kernels of one number format cost beside reading its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    as_of: str
+    confidence: Confidence
+    product_host_s: AtLeastZero = 0.0
+    """Further launch time on the CPU of each quantised product."""
+    double_quant_host_s: AtLeastZero = 0.0
+    """The same again where the scales are quantised too."""
+    expansion_host_s: AtLeastZero = 0.0
+    """The same where a product expands its weights first."""
+    one_row_kernel: bool = False
+    """A product with a single row reads the stored weights; more rows expand them first."""
+    expansion_weights_per_sm_s: Positive | None = None
+    """Weights that a multiprocessor expands to 16 bit in a second; None = `dequant_bandwidth_share` says how fast."""
+    unpacked_weights_per_sm_s: Positive | None = None
+    """Most weights that matrix-vector kernels unpack on a multiprocessor in a second; None = memory is slower."""
+
+
 class TrainEngineRow(BaseModel):
     """What one training engine adds."""
 
@@ -249,6 +287,10 @@ class Kernels(BaseModel):
     gemm: tuple[GemmRow, ...]
     attention: tuple[AttentionRow, ...]
     links: tuple[LinkRow, ...]
+    hosts: tuple[HostRow, ...]
+    """GPUs that no row names have the engines' own launch times."""
+    formats: Mapping[str, FormatRow]
+    """By precision id, where an engine launches kernels one by one; others cost nothing further."""
     serving: Mapping[str, EngineRow]
     training: Mapping[str, TrainEngineRow]
 
@@ -308,6 +350,12 @@ def _rows_of(rows: Sequence[RowT], *, arch: str, gpu: str) -> list[RowT]:
     """The row that holds for a GPU, or none."""
     holding = [r for r in rows if any(fnmatch.fnmatchcase(gpu, p) for p in r.gpus) or (r.arch == arch and not r.gpus)]
     return [row_for(holding, arch=arch, gpu=gpu)] if holding else []
+
+
+def launch_factor(kernels: Kernels, gpu: str) -> float:
+    """Launch time on the hosts that this GPU usually has over that of the engines' constants."""
+    named = (r.launch_factor for r in kernels.hosts if any(fnmatch.fnmatchcase(gpu, p) for p in r.gpus))
+    return next(named, 1.0)
 
 
 def serving_engine(kernels: Kernels, engine: Engine) -> EngineRow:

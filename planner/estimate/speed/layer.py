@@ -58,16 +58,18 @@ def layer_time(setup: Setup, block: Block, work: Pass) -> Seconds:
     unmodelled = setup.engine.layer_overhead_s * num_halves(block) / 2.0
     unmodelled += setup.engine.expert_layer_s if block.moe is not None else 0.0
     on_gpu = add(*parts, Seconds(overhead=np.zeros(1) + unmodelled))
-    waiting = Seconds(overhead=np.maximum(0.0, launch_s(setup, block) - on_gpu.total_s))
+    waiting = Seconds(overhead=np.maximum(0.0, launch_s(setup, block, work.rows) - on_gpu.total_s))
     return add(on_gpu, waiting, Seconds(communication=collective_s(setup, block, work.rows)))
 
 
-def launch_s(setup: Setup, block: Block) -> float:
-    """Seconds the CPU takes to launch one layer of the block."""
+def launch_s(setup: Setup, block: Block, rows: Floats) -> Floats:
+    """Seconds the CPU takes to launch one layer of the block for so many rows."""
     if setup.is_captured:
-        return setup.engine.layer_graph_s * num_halves(block) / 2.0
+        return np.zeros(1) + setup.engine.layer_graph_s * num_halves(block) / 2.0
     experts = block.moe.num_experts if block.moe is not None else 0
-    return setup.engine.layer_host_s * num_halves(block) / 2.0 + experts * setup.engine.expert_host_s
+    quantised = sum(p.quantised and p.role != "expert" for p in products_of(setup, block))
+    plain = setup.engine.layer_host_s * num_halves(block) / 2.0 + experts * setup.engine.expert_host_s
+    return (plain + quantised * setup.product_host_s(rows)) * setup.launch_factor
 
 
 def matrix_time(setup: Setup, block: Block, product: Product, work: Pass) -> Seconds:
@@ -113,10 +115,31 @@ def matrix_time(setup: Setup, block: Block, product: Product, work: Pass) -> Sec
         held = product.weights / split
     if setup.job.weights.fused_dequant or not product.quantised:
         return time
-    expansion = expansion_time(
-        params, weights=held, stored_bytes=product.bytes_per_weight, bandwidth_share=shared.dequant_bandwidth_share
+    return time + weights_expansion(setup, product, held, work.rows).times(expands.astype(np.float64))
+
+
+def weights_expansion(setup: Setup, product: Product, held: Floats, rows: Floats) -> Seconds:
+    """Seconds to expand `held` weights of one GPU to 16 bit in a pass of their own, and to read them again.
+
+    A library's kernel expands so many weights a second on each multiprocessor, at most at the speed of memory; a
+    product with one row may read the stored weights themselves.
+    """
+    params, row = setup.narrow, setup.format_row
+    plain = expansion_time(
+        params,
+        weights=held,
+        stored_bytes=product.bytes_per_weight,
+        bandwidth_share=setup.shared.dequant_bandwidth_share,
     )
-    return time + expansion.times(expands.astype(np.float64))
+    if row is None or row.expansion_weights_per_sm_s is None:
+        return plain
+    moved_s = held * (product.bytes_per_weight + 2.0) / params.reached_bytes_per_second
+    expanded_s = held / (np.maximum(params.num_sms, 1.0) * row.expansion_weights_per_sm_s)
+    read_s = held * 2.0 / params.reached_bytes_per_second
+    own = Seconds(compute=np.maximum(expanded_s - moved_s, 0.0), memory_bandwidth=moved_s + read_s)
+    known = np.where(params.num_sms > 0, 1.0, 0.0)
+    whole = own.times(known) + plain.times(1.0 - known)
+    return whole.times(np.where(rows <= 1.0, 0.0, 1.0)) if row.one_row_kernel else whole
 
 
 def attention_time(setup: Setup, attention: Attention, work: Pass) -> Seconds:

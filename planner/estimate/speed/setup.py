@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from planner.architecture.types import Block
 from planner.estimate.speed.collectives import Group, group_of
-from planner.estimate.speed.columns import AttentionColumns, GemmColumns, attention_columns, gemm_columns, kinds_of
-from planner.estimate.speed.kernels import EngineRow, Kernels, Shared, Width, serving_engine
+from planner.estimate.speed.columns import (
+    AttentionColumns,
+    GemmColumns,
+    attention_columns,
+    gemm_columns,
+    kinds_of,
+    launch_factors,
+)
+from planner.estimate.speed.kernels import EngineRow, FormatRow, Kernels, Shared, Width, serving_engine
 from planner.estimate.types import Bools, Floats, Hardware, InferJob, InferWays
 from planner.estimate.work import Product, layer_products
+from planner.units import BITS_PER_BYTE
 
 WIDTHS: Mapping[str, Width] = {
     "fp32": "32", "tf32": "32", "fp16": "16", "bf16": "16", "fp8": "8", "int8": "8", "fp4": "4",
@@ -28,6 +36,10 @@ class Setup:
     hw: Hardware
     shared: Shared
     engine: EngineRow
+    launch_factor: Floats
+    """Of launches one by one, on the hosts these GPUs have."""
+    format_row: FormatRow | None
+    """Further costs of the format's own kernels; None = there are none."""
     narrow: GemmColumns
     """Products of quantised matrices: in the format's own width where the GPU computes it, else in 16 bit."""
     wide: GemmColumns
@@ -63,6 +75,14 @@ class Setup:
         native = self.shared.block_scale_peak_share if by_block else 1.0
         return np.where(self.expands, self.shared.dequant_peak_share, native)
 
+    def product_host_s(self, rows: Floats) -> Floats:
+        """Launch time that each quantised product with so many rows adds to its layer's, on the CPU."""
+        row = self.format_row
+        if row is None:
+            return np.zeros(1)
+        one = row.product_host_s + row.double_quant_host_s * self.job.engine.flag("double_quant")
+        return one + np.where(rows > 1.0, row.expansion_host_s, 0.0)
+
     @property
     def is_captured(self) -> bool:
         """Layers are launched by a captured or compiled graph."""
@@ -75,6 +95,7 @@ def infer_setup(job: InferJob, ways: InferWays, hw: Hardware, kernels: Kernels) 
     kinds = kinds_of(hw)
     engine = serving_engine(kernels, job.engine)
     fmt = job.weights
+    format_row = kernels.formats.get(fmt.id)
     width = WIDTHS[fmt.compute]
     expands = (hw.weight_only | fmt.weight_only) & (fmt.bits < fmt.unquantised_bits)
     own_peak = np.where(expands, hw.peak16_flop_per_second, hw.peak_flop_per_second)
@@ -93,7 +114,9 @@ def infer_setup(job: InferJob, ways: InferWays, hw: Hardware, kernels: Kernels) 
         hw=hw,
         shared=kernels.shared,
         engine=engine,
-        narrow=_mixed(own, half, expands) if width != "32" else own,
+        launch_factor=launch_factors(kernels, kinds),
+        format_row=format_row,
+        narrow=_unpacked(_mixed(own, half, expands) if width != "32" else own, format_row, fmt.bits),
         wide=wide,
         expands=expands,
         attention=_attention_of(kernels, hw, job, attention_columns(kernels, hw, kinds, engine)),
@@ -116,6 +139,15 @@ def _attention_of(kernels: Kernels, hw: Hardware, job: InferJob, params: Attenti
         return params
     values = {f.name: getattr(params, f.name) for f in fields(params)}
     return AttentionColumns(**values | {"flop_per_second": hw.peak_flop_per_second})
+
+
+def _unpacked(params: GemmColumns, row: FormatRow | None, bits: float) -> GemmColumns:
+    """The parameters with weights read no faster than the format's kernels unpack them."""
+    if row is None or row.unpacked_weights_per_sm_s is None:
+        return params
+    most = params.num_sms * row.unpacked_weights_per_sm_s * bits / BITS_PER_BYTE
+    reached = params.reached_bytes_per_second
+    return replace(params, reached_bytes_per_second=np.where(most > 0, np.minimum(reached, most), reached))
 
 
 def _mixed(own: GemmColumns, half: GemmColumns, expands: Bools) -> GemmColumns:

@@ -19,7 +19,7 @@ from planner.estimate.speed.collectives import (
     group_of,
     point_to_point_s,
 )
-from planner.estimate.speed.columns import attention_columns, gemm_columns, kinds_of
+from planner.estimate.speed.columns import attention_columns, gemm_columns, kinds_of, launch_factors
 from planner.estimate.speed.gemm import product_time
 from planner.estimate.speed.kernels import Kernels, shipped_kernels, training_engine
 from planner.estimate.speed.setup import WIDTHS
@@ -60,6 +60,7 @@ def train_setup(job: TrainJob, ways: TrainWays, hw: Hardware, kernels: Kernels) 
         ways=ways,
         kernels=kernels,
         engine=engine,
+        launch_factor=launch_factors(kernels, kinds),
         linear=linear,
         half=half,
         attention=attention_columns(kernels, hw, kinds, engine),

@@ -38,6 +38,8 @@ class TrainSetup:
     ways: TrainWays
     kernels: Kernels
     engine: TrainEngineRow
+    launch_factor: Floats
+    """Of launches, on the hosts these GPUs have."""
     linear: GemmColumns
     """Products of the layers, in the width trained in."""
     half: GemmColumns
@@ -116,11 +118,11 @@ def train_layer(setup: TrainSetup, block: Block) -> LayerTime:
     )
 
 
-def host_floor_s(setup: TrainSetup) -> float:
+def host_floor_s(setup: TrainSetup) -> Floats:
     """CPU seconds to launch one layer of one micro-batch; recomputing launches the forward once more."""
     passes = 4.0 / 3.0 if setup.job.checkpointing == "full" else 1.0
     adapters = setup.engine.adapter_host_factor if setup.job.lora is not None else 1.0
-    return setup.engine.layer_host_s * passes * adapters
+    return setup.engine.layer_host_s * passes * adapters * setup.launch_factor
 
 
 def forward_product(setup: TrainSetup, block: Block, product: Product) -> Seconds:
