@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from validation.duration import foreseen
 from validation.launch import TARGETS, collect, emit
 from validation.measured_lines import import_lines
 from validation.record import Record, RecordError, read_records
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--emit", choices=TARGETS, help="write jobs for a cluster instead of running")
     made.add_argument("--collect", type=Path, metavar="DIR", help="make records of what emitted jobs left")
     made.add_argument("--import-lines", type=Path, metavar="FILE", help="make records of raw measured JSON lines")
-    made.add_argument("--list", action="store_true", help="name the trials and stop")
+    made.add_argument("--dry-run", action="store_true", help="say what would be run, for how long, and stop")
     made.add_argument("--json", action="store_true", help="print the records as one JSON document")
     return made
 
@@ -70,8 +71,8 @@ def run(asked: argparse.Namespace, *, command: str) -> int:
     if asked.plan is None:
         raise TrialError("name a plan.json or a suite; --help shows all options")
     trials = part_of(trials_in(asked.plan, only=asked.workload), asked.part)
-    if asked.list:
-        print("\n".join(trial.id for trial in trials))
+    if asked.dry_run:
+        print("\n".join(foreseen(trials)))
         return DONE
     if asked.emit is not None:
         for path in emit(trials, asked.emit, out):

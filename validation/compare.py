@@ -19,8 +19,6 @@ SPEED_RULES = frozenset({"output_rate", "token_rate", "request_rate", "ttft", "t
 MEMORY_STATES = ("ok", "oom")
 RAN_OUT = ("oom",)
 REPLAY = Source(name="replay of a planned configuration", note="random weights; see validation/README.md")
-OUT_OF_TOUCH = ("busy", "no-gpu", "no-memory", "unsupported")
-"""Outcomes that say nothing about the configuration, so the trial is run again when asked again."""
 
 
 def record_of_trial(trial: Trial, finished: Finished, environment: Mapping[str, Any], *, same_gpu: bool) -> Record:

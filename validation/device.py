@@ -12,11 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from validation.units import gib
+
 if TYPE_CHECKING:
     import torch
 
 BALLAST_STEP_BYTES = 2 * 2**20
 """The allocator hands large blocks out in whole steps of this size."""
+MOST_CONTEXT_BYTES = 2 * 2**30
+"""A context of CUDA and its libraries takes less; more than this on a card before anything was allocated is others'."""
+
+
+class BusyError(Exception):
+    """Others hold memory of the card; the message says how much."""
 
 
 class Cpu:
@@ -26,6 +34,9 @@ class Cpu:
 
     def __init__(self) -> None:
         self.phases: dict[str, dict[str, int]] = {}
+
+    def refuse_company(self) -> None:
+        """A CPU is always shared."""
 
     def prepare(self, *, emulate_bytes: int | None) -> dict[str, Any]:
         """Nothing to prepare: a CPU stands for no card."""
@@ -72,10 +83,22 @@ class Cuda(Cpu):
         self._gpus = range(index, index + count)  # asking of others would put a context on them
         self._cuda = torch.cuda
         self._own = index
-        self._ballast: torch.Tensor | None = None
-        self._ballast_bytes = 0
+        self._ballast: dict[int, torch.Tensor] = {}
+        self._ballast_bytes: dict[int, int] = {}
         torch.cuda.set_device(index)
         torch.zeros(1, device="cuda")  # the context exists from here on
+        self._before = {gpu: self._taken(gpu) for gpu in self._gpus}
+
+    def _taken(self, gpu: int) -> int:
+        """Bytes that the driver shows as taken, by whomever."""
+        free, total = self._cuda.mem_get_info(gpu)
+        return int(total - free)
+
+    def refuse_company(self) -> None:
+        """Raise BusyError where others hold memory of a card: the driver's own tool does not tell it of slices."""
+        for gpu, taken in self._before.items():
+            if taken > MOST_CONTEXT_BYTES:
+                raise BusyError(f"GPU {gpu} is in use: {gib(taken)} are taken before the trial begins")
 
     def prepare(self, *, emulate_bytes: int | None) -> dict[str, Any]:
         """Make the card look as if it had `emulate_bytes` of usable memory, where asked; starts the counting.
@@ -85,26 +108,28 @@ class Cuda(Cpu):
         """
         said: dict[str, Any] = {}
         if emulate_bytes is not None:
-            _, total = self._cuda.mem_get_info(self._own)
-            surplus = (total - emulate_bytes) // BALLAST_STEP_BYTES * BALLAST_STEP_BYTES
-            if surplus < 0:
-                raise ValueError(f"the card has {total} bytes, fewer than the {emulate_bytes} it should look like")
-            if surplus:
-                import torch
-
-                self._ballast = torch.empty(surplus, dtype=torch.uint8, device=f"cuda:{self._own}")
-                self._ballast_bytes = int(self._cuda.memory_allocated(self._own))
-            self._cap(total)
-            said = {"usable_bytes": emulate_bytes, "ballast_bytes": self._ballast_bytes}
+            for gpu in self._gpus:
+                self._fill(gpu, emulate_bytes)
+            said = {"usable_bytes": emulate_bytes, "ballast_bytes": self._ballast_bytes.get(self._own, 0)}
         for gpu in self._gpus:
             self._cuda.reset_peak_memory_stats(gpu)
         return said
 
-    def _cap(self, total: int) -> None:
-        """Let the allocator hold the ballast and what is free beside it, no more."""
-        free, _ = self._cuda.mem_get_info(self._own)
-        share = min(1.0, (self._cuda.memory_reserved(self._own) + free) / total)
-        self._cuda.set_per_process_memory_fraction(share, self._own)
+    def _fill(self, gpu: int, emulate_bytes: int) -> None:
+        """Put the ballast on one card, and let the allocator hold it and what is free beside it, no more."""
+        import torch
+
+        _, total = self._cuda.mem_get_info(gpu)
+        surplus = (total - emulate_bytes) // BALLAST_STEP_BYTES * BALLAST_STEP_BYTES
+        if surplus < 0:
+            raise ValueError(f"the card has {total} bytes, fewer than the {emulate_bytes} it should look like")
+        if surplus:
+            before = int(self._cuda.memory_allocated(gpu))
+            self._ballast[gpu] = torch.empty(surplus, dtype=torch.uint8, device=f"cuda:{gpu}")
+            self._ballast_bytes[gpu] = int(self._cuda.memory_allocated(gpu)) - before
+        free, _ = self._cuda.mem_get_info(gpu)
+        share = min(1.0, (self._cuda.memory_reserved(gpu) + free) / total)
+        self._cuda.set_per_process_memory_fraction(share, gpu)
 
     def synchronise(self) -> None:
         """Wait until every queued kernel is done."""
@@ -141,14 +166,12 @@ class Cuda(Cpu):
         """Peaks since the last reset on the fullest GPU, and what the driver says is taken there now."""
         found: list[dict[str, int]] = []
         for gpu in self._gpus:
-            own = gpu == self._own
-            ballast = self._ballast_bytes if own else 0
-            free, total = self._cuda.mem_get_info(gpu)
+            ballast = self._ballast_bytes.get(gpu, 0)
             found.append(
                 {
                     "allocated": int(self._cuda.max_memory_allocated(gpu)) - ballast,
                     "reserved": int(self._cuda.max_memory_reserved(gpu)) - ballast,
-                    "device": int(total - free) - ballast,
+                    "device": self._taken(gpu) - ballast,
                 }
             )
         return {rule: max(seen[rule] for seen in found) for rule in found[0]}
@@ -160,8 +183,7 @@ class Cuda(Cpu):
 
     def held(self) -> int | None:
         """Bytes allocated now on the fullest GPU."""
-        own = self._own
-        return max(int(self._cuda.memory_allocated(g)) - (self._ballast_bytes if g == own else 0) for g in self._gpus)
+        return max(int(self._cuda.memory_allocated(g)) - self._ballast_bytes.get(g, 0) for g in self._gpus)
 
     def facts(self) -> dict[str, Any]:
         """What the device calls itself."""
@@ -174,6 +196,7 @@ class Cuda(Cpu):
             "capability": f"{traits.major}.{traits.minor}",
             "cuda": torch.version.cuda,
             "visible": self._cuda.device_count(),
+            "taken_before_bytes": max(self._before.values()),
         }
 
 

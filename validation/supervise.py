@@ -79,14 +79,16 @@ def child_environment(work: Path, extra: Mapping[str, str] | None = None) -> dic
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order in which the driver's own tool counts the cards
         "PYTHONPATH": os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     return kept | dict(extra or {})
 
 
-def worker_command(trial_file: Path, result_file: Path, *, device: str) -> list[str]:
-    """The child that replays one trial with torch."""
-    return [sys.executable, "-m", "validation.worker", str(trial_file), str(result_file), "--device", device]
+def worker_command(trial_file: Path, result_file: Path, *, device: str, force: bool = False) -> list[str]:
+    """The child that replays one trial with torch; `force` = whoever else may be on the card."""
+    command = [sys.executable, "-m", "validation.worker", str(trial_file), str(result_file), "--device", device]
+    return [*command, "--force"] if force else command
 
 
 def supervise(

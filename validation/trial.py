@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 DEFAULT_TIME_LIMIT_S = 300.0
+NOT_RUN = ("expected", "fits", "time_limit_s", "group", "seconds")
+"""What is said of a trial without being part of it."""
 
 
 class TrialError(ValueError):
@@ -61,6 +63,8 @@ class Trial:
     time_limit_s: float = DEFAULT_TIME_LIMIT_S
     group: str = ""
     """What a suite calls the kind of trial."""
+    seconds: float | None = None
+    """How long it should take on the card it is run on, set-up included; None = as its own predictions say."""
 
     def number(self, key: str, default: int = 1) -> int:
         """A whole number of the configuration, `default` where it is left out."""
@@ -84,7 +88,7 @@ class Trial:
     @property
     def digest(self) -> str:
         """SHA-256 of what is run, without what was predicted: the same digest is the same measurement."""
-        raw = {k: v for k, v in self.as_dict().items() if k not in ("expected", "fits", "time_limit_s", "group")}
+        raw = {k: v for k, v in self.as_dict().items() if k not in NOT_RUN}
         return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
 
     def emulating(self, usable_bytes: int) -> Trial:

@@ -8,6 +8,7 @@ GIB = 2**30
 BITS_PER_BYTE = 8
 NANO = 1e-9
 MILLI = 1e-3
+MEGA = 1e6
 
 
 def gib(num_bytes: float) -> str:

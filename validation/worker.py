@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from validation.device import device_of
+from validation.device import BusyError, device_of
 from validation.formats import UnsupportedError
 from validation.models import ModelError
 from validation.trial import Trial, trial_of
@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
+def run(trial: Trial, *, kind: str, work: Path, force: bool = False) -> dict[str, Any]:
     """Replay the trial on a device of that kind; of one that ran out of memory, what each phase held till then."""
     import torch
 
@@ -50,6 +50,8 @@ def run(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
         torch.set_num_threads(1)  # nothing this small gains from threads, and waiting ones cost the machine's others
     stages = trial.number("pipeline_parallel") if trial.mode == "infer" else 1
     device = device_of(kind, index=int(os.environ.get("LOCAL_RANK", "0")), count=stages)
+    if not force:
+        device.refuse_company()
     emulated = device.prepare(emulate_bytes=trial.emulate_bytes)
     replay = infer.replay if trial.mode == "infer" else train.replay
     try:
@@ -63,14 +65,16 @@ def run(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
     return result
 
 
-def attempt(trial: Trial, *, kind: str, work: Path) -> dict[str, Any]:
+def attempt(trial: Trial, *, kind: str, work: Path, force: bool = False) -> dict[str, Any]:
     """The result of the trial, or what kept it from having one."""
     import torch
 
     try:
-        return run(trial, kind=kind, work=work)
+        return run(trial, kind=kind, work=work, force=force)
     except torch.OutOfMemoryError as err:
         return {"state": "oom", "detail": first_line(err), "phases": {}}
+    except BusyError as err:
+        return {"state": "busy", "detail": f"{err}; wait, or start with --force"}
     except (UnsupportedError, ModelError) as err:
         return {"state": "unsupported", "detail": str(err)}
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError) as err:
@@ -102,9 +106,11 @@ def main() -> None:
     parser.add_argument("trial", type=Path)
     parser.add_argument("result", type=Path)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--force", action="store_true", help="although others hold memory of the card")
     asked = parser.parse_args()
     trial = trial_of(json.loads(asked.trial.read_text(encoding="utf-8")))
-    result = attempt(trial, kind=asked.device, work=asked.result.parent) | {"versions": versions()}
+    result = attempt(trial, kind=asked.device, work=asked.result.parent, force=asked.force)
+    result |= {"versions": versions()}
     rank, alone = int(os.environ.get("RANK", "0")), os.environ.get("WORLD_SIZE", "1") == "1"
     failed = result["state"] != "ok"
     if rank == 0 or failed:

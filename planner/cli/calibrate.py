@@ -107,10 +107,14 @@ def measured(catalog: Catalog, gpu: str | None, device: Device, *, out: Path, fo
         raise InputError(str(err)) from None
     if machine.kind == "cpu" and gpu is None:
         raise InputError("--device cpu needs --gpu ID: whose efficiencies the figures are to be held against")
-    in_use = None if force else busy(machine.cards)
+    if gpu is None and machine.cards[0].slice_profile:
+        raise InputError(
+            f"{machine.name} is a slice of a GPU, whose efficiencies no catalog has; name one with --gpu ID"
+        )
+    in_use = None if force else busy(machine.cards[:1])
     if in_use is not None:
         raise InputError(f"{in_use}; wait, or start with --force")
-    entry = catalog.gpu(gpu) if gpu else catalog_gpu(machine.name, machine.cards[0].total_bytes, catalog)
+    entry = catalog.gpu(gpu) if gpu else catalog_gpu(machine.name, machine.cards[0].total_bytes or 0, catalog)
     figures = run_micro(machine.kind, out.parent)
     source = f"microbenchmarks on {machine.name}"
     return from_micro(figures, entry, source=source, as_of=datetime.now(UTC).date().isoformat())

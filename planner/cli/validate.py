@@ -63,6 +63,7 @@ def validate(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Start although others use the card.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run trials that have a record already, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, for how long, and stop.")] = False,
     predict_only: Annotated[
         bool, typer.Option("--predict-only", help="With --suite: write the self-contained suite and stop.")
     ] = False,
@@ -99,6 +100,11 @@ def validate(
         else:
             folder = out or DEFAULT_OUT
             trials = part_of_trials(plan, suite, workload, part, gpu)
+            if dry_run:
+                from validation.duration import foreseen
+
+                answer("\n".join(foreseen(trials)))
+                return
             if predict_only and suite is not None:
                 keep_suite(trials, suite, folder)
             if emit is not None or predict_only:

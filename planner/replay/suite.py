@@ -6,6 +6,7 @@ pinned to any other GPU stay: a larger card is made to look like it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,16 @@ from planner.estimate.run import Placed, placed_or_failed
 from planner.names import refuse_unknown_names
 from planner.spec.load import LoadedSpec, load_spec
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
+from validation.duration import seconds_of
 from validation.planfile import expected_of, pinned, training_extras
-from validation.trial import Trial, slug
+from validation.trial import DEFAULT_TIME_LIMIT_S, Expected, Trial, slug
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
 
 GROUP_SEPARATOR = "-"
+LIMIT_BASE_S, LIMIT_TIMES = 60.0, 3.0
+"""A trial of a suite is ended after a minute and three times what it should take."""
 
 
 def suite_trials(path: Path, catalog: Catalog, *, on: str | None = None) -> tuple[Trial, ...]:
@@ -39,7 +43,33 @@ def suite_trials(path: Path, catalog: Catalog, *, on: str | None = None) -> tupl
     failed = [f"{path}: {e.name}: {e.error}" for e in found if isinstance(e, FailedEstimate)]
     if failed:
         raise InputError(*failed)
-    return tuple(trial(p.resolved.workload, p.estimate, catalog) for p in found if isinstance(p, Placed))
+    made = tuple(trial(p.resolved.workload, p.estimate, catalog) for p in found if isinstance(p, Placed))
+    return tuple(timed(t, expected) for t, expected in zip(made, expected_here(made, spec, catalog), strict=True))
+
+
+def expected_here(trials: Sequence[Trial], spec: Spec, catalog: Catalog) -> list[Mapping[str, Expected]]:
+    """What each trial should show on the card that the suite is run on, which stands for smaller ones too."""
+    if not spec.fleet.gpus:
+        return [t.expected for t in trials]
+    here = catalog.gpu(spec.fleet.gpus[0]).id
+    moved = spec.model_copy(
+        update={
+            "workloads": tuple(
+                w.model_copy(update={"pin": w.pin.model_copy(update={"gpu": here})}) for w in spec.workloads
+            )
+        }
+    )
+    found = placed_or_failed(moved, catalog)
+    return [
+        expected_of({**p.estimate.model_dump(mode="json")}) if isinstance(p, Placed) else t.expected
+        for t, p in zip(trials, found, strict=True)
+    ]
+
+
+def timed(made: Trial, here: Mapping[str, Expected]) -> Trial:
+    """The trial with the seconds it should take, and a limit that leaves room for a wrong prediction."""
+    seconds = round(seconds_of(made, here), 1)
+    return replace(made, seconds=seconds, time_limit_s=min(DEFAULT_TIME_LIMIT_S, LIMIT_BASE_S + LIMIT_TIMES * seconds))
 
 
 def placed_on(loaded: LoadedSpec, gpu: str | None, catalog: Catalog) -> Spec:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from validation.device import Cpu, Cuda, device_of
+from validation.device import BusyError, Cpu, Cuda, device_of
 
 GIB = 2**30
 CONTEXT = GIB // 2
@@ -98,6 +98,19 @@ def test_a_ballast_makes_a_smaller_card_and_is_counted_nowhere(card: Card) -> No
     assert device.held() == 20 * GIB
     with pytest.raises(torch.OutOfMemoryError):
         card.allocate(2 * GIB)
+
+
+def test_memory_that_others_hold_of_a_slice_is_noticed_before_anything_is_done(card: Card) -> None:
+    Cuda().refuse_company()
+    card.used = 10 * GIB
+    with pytest.raises(BusyError, match=r"GPU 0 is in use: 10\.50 GiB are taken before"):
+        Cuda().refuse_company()
+
+
+def test_every_stage_gets_its_ballast(card: Card) -> None:
+    device = Cuda(count=2)
+    device.prepare(emulate_bytes=100 * GIB)
+    assert card.used == 80 * GIB  # of two stages, which one card stands for here
 
 
 def test_no_card_is_made_larger_than_it_is(card: Card) -> None:

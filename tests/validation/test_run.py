@@ -41,7 +41,7 @@ class Fake:
         monkeypatch.setattr(run_module, "worker_command", self.command)
         monkeypatch.setattr(run_module.cards_module, "cards", lambda: tuple(cards))
 
-    def command(self, trial_file: Path, result_file: Path, *, device: str) -> list[str]:
+    def command(self, trial_file: Path, result_file: Path, *, device: str, force: bool) -> list[str]:
         self.calls.append(json.loads(trial_file.read_text()))
         if isinstance(self.result, str):
             return [sys.executable, "-c", self.result]
@@ -141,8 +141,8 @@ def test_a_run_is_taken_up_where_it_stopped(trial: Trial, tmp_path: Path, monkey
     assert len(fake.calls) == 3  # another configuration under the same name is measured anew
 
 
-@pytest.mark.parametrize("state", ["unsupported", "no-memory"])
-def test_what_the_machine_lacked_is_tried_again_later(
+@pytest.mark.parametrize("state", ["unsupported", "no-memory", "busy", "error", "timeout", "garbage"])
+def test_what_did_not_come_to_an_end_is_tried_again_later(
     state: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Fake(monkeypatch, {"state": state, "detail": "needs the package peft"}, [card()])
@@ -153,12 +153,83 @@ def test_what_the_machine_lacked_is_tried_again_later(
     assert record.outcome.state == "ok"
 
 
+def test_what_broke_is_tried_again_after_what_was_never_run(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [replace(trial, id=name) for name in ("first", "second", "third")]
+    Fake(monkeypatch, "import sys; sys.exit('broken')", [card()])
+    run_trials(trials[:1], Settings(out=tmp_path))
+    fake = Fake(monkeypatch, {"state": "ok", "measured": MEASURED}, [card()])
+    run_trials(trials, Settings(out=tmp_path))
+    assert [call["id"] for call in fake.calls] == ["second", "third", "first"]
+
+
+def test_others_who_come_between_two_trials_are_noticed(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fake(monkeypatch, {"state": "ok", "measured": MEASURED}, [card()])
+    shown = [card(), card(), card(used=10 * GIB)]
+    monkeypatch.setattr(run_module.cards_module, "cards", lambda: (shown.pop(0) if len(shown) > 1 else shown[0],))
+    records = run_trials([trial, replace(trial, id="second")], Settings(out=tmp_path, settle_s=0.0))
+    assert [r.outcome.state for r in records if r.outcome] == ["ok", "busy"]
+
+
+def test_memory_that_an_ended_trial_gives_back_late_is_nobody_elses(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fake(monkeypatch, {"state": "ok", "measured": MEASURED}, [card()])
+    shown = [card(), card(), card(used=10 * GIB), card()]
+    monkeypatch.setattr(run_module.cards_module, "cards", lambda: (shown.pop(0) if len(shown) > 1 else shown[0],))
+    monkeypatch.setattr(run_module, "SETTLE_POLL_S", 0.01)
+    records = run_trials([trial, replace(trial, id="second")], Settings(out=tmp_path))
+    assert [r.outcome.state for r in records if r.outcome] == ["ok", "ok"]
+
+
+def test_a_busy_card_that_the_trial_does_not_take_is_no_hindrance(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fake(monkeypatch, {"state": "ok", "measured": MEASURED}, [card(), replace(card(used=20 * GIB), index=1)])
+    (record,) = run_trials([trial], Settings(out=tmp_path))
+    assert record.outcome is not None
+    assert record.outcome.state == "ok"
+
+
+def test_what_the_budget_cut_short_leaves_no_record(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    Fake(monkeypatch, "import time; time.sleep(60)", [card()])
+    monkeypatch.setattr(run_module, "LEAST_S", 0.5)
+    hurried = replace(trial, seconds=0.5)
+    assert run_trials([hurried], Settings(out=tmp_path, budget_s=1.5, say=said.append)) == []
+    assert not list(tmp_path.rglob("*.json"))
+    assert "left for the next run" in said[-1]
+    (record,) = run_trials([hurried], Settings(out=tmp_path, time_limit_s=1.0))
+    assert record.outcome is not None
+    assert record.outcome.state == "timeout"
+
+
+def test_a_trial_that_takes_longer_than_is_left_makes_room_for_a_shorter_one(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(monkeypatch, {"state": "ok", "measured": MEASURED}, [card()])
+    trials = [replace(trial, id="long", seconds=200.0), replace(trial, id="short", seconds=25.0)]
+    run_trials(trials, Settings(out=tmp_path, budget_s=100.0))
+    assert [call["id"] for call in fake.calls] == ["short"]
+
+
 def test_a_budget_leaves_the_rest_for_later(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     fake = Fake(monkeypatch, {"state": "ok", "measured": MEASURED}, [card()])
     assert run_trials([trial], Settings(out=tmp_path, budget_s=5.0, say=said.append)) == []
     assert not fake.calls
     assert "1 of 1 trials are left" in said[-1]
+
+
+def test_parts_are_about_equally_long(trial: Trial) -> None:
+    trials = [replace(trial, id=str(i), seconds=s) for i, s in enumerate((60.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0))]
+    parts = [part_of(trials, f"{i}/2") for i in (1, 2)]
+    assert [sum(t.seconds or 0.0 for t in part) for part in parts] == [100.0, 80.0]
 
 
 def test_parts_share_out_everything_once(trial: Trial) -> None:

@@ -51,8 +51,9 @@ def serve_command(trial: Trial, folder: Path, *, port: int, cards: Sequence[Card
         command += ["--quantization", "fp8"]
     command += ["--kv-cache-dtype", KV_DTYPES.get(trial.text("kv_precision"), "auto")]
     planned = trial.options.get("mem_fraction_static")
-    if trial.emulate_bytes is not None and cards:
-        planned = float(planned or 0.88) * trial.emulate_bytes / cards[0].total_bytes
+    total = cards[0].total_bytes if cards else None
+    if trial.emulate_bytes is not None and total is not None:
+        planned = float(planned or 0.88) * trial.emulate_bytes / total
     if planned is not None:
         command += ["--mem-fraction-static", f"{float(planned):.4f}"]
     if trial.options.get("max_model_len") is not None:

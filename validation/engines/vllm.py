@@ -74,9 +74,10 @@ def serve_command(program: str, trial: Trial, folder: Path, *, port: int, cards:
 def utilisation(trial: Trial, cards: Sequence[Card]) -> float | None:
     """The share of the card that vLLM may take, scaled where a smaller one is emulated; None = its own default."""
     planned = trial.options.get(UTILISATION)
-    if trial.emulate_bytes is None or not cards:
+    total = cards[0].total_bytes if cards else None
+    if trial.emulate_bytes is None or total is None:
         return None if planned is None else float(planned)
-    return float(planned or 0.9) * trial.emulate_bytes / cards[0].total_bytes
+    return float(planned or 0.9) * trial.emulate_bytes / total
 
 
 def benchmark_command(program: str, trial: Trial, folder: Path, *, port: int, out: Path) -> list[str]:
