@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from validation import caches
 from validation.device import Cpu, median_s
-from validation.formats import QUANTISED, UnsupportedError, needs, quantised, weight_bytes, weights_dtype
+from validation.formats import QUANTISED, UnsupportedError, quantised, weight_bytes, weights_dtype
 from validation.models import build, hf_config
 from validation.offload import is_split, placed
 from validation.trial import Trial
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PREFILLS = 3
 WARM_STEPS = 3
-KV_16_BIT = ("", "bf16", "fp16", "fp32", "auto")
 
 
 def attention_of(name: str) -> str:
@@ -45,15 +45,15 @@ def check(trial: Trial, device: Cpu) -> None:
     for degree in ("tensor_parallel", "context_parallel", "expert_parallel"):
         if trial.number(degree) > 1:
             raise UnsupportedError(f"{degree} {trial.number(degree)} of engine transformers is not replayed")
-    if trial.text("kv_precision") not in (*KV_16_BIT, "int8"):
-        raise UnsupportedError(f"transformers keeps no KV cache in {trial.text('kv_precision')}")
+    caches.check(trial.text("kv_precision"), layout=layout_of(trial), share=trial.share("kv_cpu"))
     precision = trial.text("precision", "bf16")
     if is_split(trial) and precision in QUANTISED:
         raise UnsupportedError(f"weights in {precision} are replayed on one GPU, not split or offloaded")
-    if 0 < trial.share("kv_cpu") < 1:
-        raise UnsupportedError("a KV cache is replayed wholly in host memory or not at all")
-    if trial.share("kv_cpu") and device.kind == "cpu":
-        raise UnsupportedError("a KV cache in host memory needs a GPU beside it")
+
+
+def layout_of(trial: Trial) -> str:
+    """How the KV cache lies: `dynamic` grows, `static` is whole from the start."""
+    return str(trial.options.get("kv_layout") or "dynamic")
 
 
 def replay(trial: Trial, device: Cpu, work: Path) -> dict[str, Any]:
@@ -127,6 +127,8 @@ class Answer:
         vocabulary = int(self.config.get_text_config().vocab_size)
         self.prompt = torch.randint(0, vocabulary, (self.batch, self.length), device=device.kind)
         self.both = bool(self.config.is_encoder_decoder)
+        if self.both and (trial.share("kv_cpu") or trial.text("kv_precision") in caches.EIGHT_BIT):
+            raise UnsupportedError("the cache of an encoder-decoder is replayed in 16 bits and on the GPU")
         self.generates = self.both or trial.number("output_tokens", 0) > 0
         self.last_only = str(trial.options.get("logits", "last")) == "last"
 
@@ -184,18 +186,15 @@ class Answer:
         return {"token": last.argmax(-1, keepdim=True), "cache": out.past_key_values, "top": last.amax()}
 
     def cache(self) -> Any:
-        """The KV cache as planned: of fixed size, in host memory or quantised; None = the growing one."""
-        from transformers import DynamicCache, QuantizedCache, StaticCache
-
-        total = self.length + self.trial.number("output_tokens", 0)
-        if self.trial.text("kv_precision") == "int8":
-            needs("hqq", why="an 8-bit KV cache of transformers")
-            return QuantizedCache("hqq", self.config, nbits=8)
-        if str(self.trial.options.get("kv_layout")) == "static":
-            return StaticCache(config=self.config, max_cache_len=total)
-        if self.trial.share("kv_cpu"):
-            return DynamicCache(config=self.config, offloading=True)
-        return None
+        """An empty KV cache as planned."""
+        return caches.cache_of(
+            self.config,
+            kv_precision=self.trial.text("kv_precision"),
+            layout=layout_of(self.trial),
+            share=self.trial.share("kv_cpu"),
+            max_tokens=self.length + self.trial.number("output_tokens", 0),
+            device=self.device.kind,
+        )
 
 
 def _values(out: Any) -> torch.Tensor:

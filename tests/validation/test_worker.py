@@ -87,6 +87,13 @@ def test_an_encoder_answers_in_one_pass(tmp_path: Path) -> None:
     assert seen["request_rate"] == pytest.approx(2 / seen["ttft"])
 
 
+@pytest.mark.parametrize(
+    "config", [{"kv_precision": "fp8"}, {"offload": {"kv_cpu": 0.5}}, {"offload": {"kv_cpu": 1.0}}]
+)
+def test_inference_with_a_small_or_distant_cache(config: dict[str, Any], tmp_path: Path) -> None:
+    assert done(infer(**config), tmp_path)["details"]["step_s"]["count"] == 3
+
+
 def test_weights_are_what_the_formats_take(tmp_path: Path) -> None:
     """2 layers of 64: attention 4 x 64 x 64 (k, v of 2 heads of 16 less), MLP 3 x 64 x 128; embedding 512 x 64."""
     layer = 64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128
@@ -115,11 +122,10 @@ def test_shares_of_an_offload_split_are_whole_layers() -> None:
     ("options", "config", "says"),
     [
         ({}, {"tensor_parallel": 2}, "tensor_parallel 2"),
-        ({}, {"kv_precision": "fp8"}, "no KV cache in fp8"),
+        ({}, {"kv_precision": "nvfp4"}, "no KV cache in nvfp4"),
+        ({}, {"kv_precision": "fp8", "offload": {"kv_cpu": 0.5}}, "growing and on the GPU"),
         ({}, {"precision": "nf4", "offload": {"weights_cpu": 0.5}}, "weights in nf4 are replayed on one GPU"),
-        ({}, {"offload": {"kv_cpu": 0.5}}, "wholly in host memory or not at all"),
         ({}, {"precision": "int4-awq"}, "no kernels for weights in int4-awq"),
-        ({}, {"offload": {"kv_cpu": 1.0}}, "needs a GPU beside it"),
     ],
 )
 def test_what_cannot_be_replayed_says_so(
