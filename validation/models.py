@@ -10,7 +10,7 @@ that asks for remote code is refused. torch and transformers are imported when a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -117,6 +117,26 @@ def build(
     options = {"attn_implementation": chosen} | ({"experts_implementation": experts} if experts else {})
     with torch.device(device), quick_random() if torch.device(device).type == "cpu" else contextlib.nullcontext():
         return from_config(own, dtype=dtype, **options)
+
+
+@contextlib.contextmanager
+def parameters_without_memory() -> Iterator[None]:
+    """Models built inside have parameters on `meta`, tied ones once, and buffers with their values in host memory."""
+    from torch import nn
+
+    register = nn.Module.register_parameter
+
+    def on_meta(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        register(module, name, param)
+        if param is not None and not param.is_meta:
+            module._parameters[name] = nn.Parameter(param.to("meta"), requires_grad=param.requires_grad)
+
+    owner: Any = nn.Module
+    owner.register_parameter = on_meta
+    try:
+        yield
+    finally:
+        owner.register_parameter = register
 
 
 def quick_random() -> contextlib.AbstractContextManager[object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from validation.formats import UnsupportedError, needs
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 LEARNING_RATE = 1e-4
+BITSANDBYTES = ("adamw-8bit", "adamw-paged-8bit", "lion")
 STEP_KINDS = {"foreach": {"foreach": True}, "fused": {"fused": True}, "forloop": {"foreach": False}}
 
 
@@ -19,13 +20,18 @@ def optimizer_of(
 ) -> torch.optim.Optimizer:
     """The optimizer with torch's usual settings; `step` says how parameters are gone through.
 
-    Raises UnsupportedError for a name or package that is not here.
+    `offload_share` of the parameters are stepped by the CPU, with their states in host memory. Raises UnsupportedError
+    for a name or package that is not here.
     """
-    import torch
-
     kept = [p for p in params if p.requires_grad]
     if offload_share:
-        return _offloaded(name, kept)
+        return _split(name, kept, step, offload_share)
+    return _plain(name, kept, step)
+
+
+def _plain(name: str, kept: list[torch.nn.Parameter], step: str) -> torch.optim.Optimizer:
+    import torch
+
     kind: dict[str, Any] = dict(STEP_KINDS.get(step, {}))
     match name:
         case "adamw":
@@ -36,7 +42,7 @@ def optimizer_of(
             return _adafactor(kept)
         case "muon":
             return _muon(kept)
-        case "adamw-8bit" | "adamw-paged-8bit" | "lion":
+        case _ if name in BITSANDBYTES:
             return _bitsandbytes(name, kept)
         case _:
             raise UnsupportedError(f"no optimizer {name!r} in the replay")
@@ -66,19 +72,80 @@ def _bitsandbytes(name: str, params: list[torch.nn.Parameter]) -> torch.optim.Op
     return made
 
 
-def _offloaded(name: str, params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """State in host memory, the step on the CPU."""
+def by_share(params: Sequence[torch.nn.Parameter], share: float) -> tuple[list[Any], list[Any]]:
+    """(kept here, given away): the last parameters, whole ones, until their values make up the share."""
+    wanted = share * sum(p.numel() for p in params)
+    given, cut = 0, len(params)
+    while cut and given + params[cut - 1].numel() / 2 <= wanted:
+        cut -= 1
+        given += params[cut].numel()
+    return list(params[:cut]), list(params[cut:])
+
+
+def _split(name: str, params: list[torch.nn.Parameter], step: str, share: float) -> torch.optim.Optimizer:
+    """Two optimizers as one: the CPU steps copies of some parameters, which are then brought back."""
     import torch
 
-    if name != "adamw":
-        raise UnsupportedError(f"state of {name} in host memory is not replayed; adamw is")
-    if params[0].device.type == "cpu":
-        raise UnsupportedError("optimizer state in host memory needs a GPU beside it")
-    needs("torchao", why="optimizer state in host memory")
-    from torchao.optim import CPUOffloadOptimizer
+    if name in BITSANDBYTES:
+        raise UnsupportedError(f"{name} has no kernels for states in host memory")
+    here, outside = by_share(params, share)
 
-    made: torch.optim.Optimizer = CPUOffloadOptimizer(params, torch.optim.AdamW, offload_gradients=False, fused=True)
-    return made
+    class Split(torch.optim.Optimizer):
+        """`pairs` are parameters and what stands for them in host memory, gradients included."""
+
+        def __init__(self) -> None:
+            self.pairs = [(p, held_copy(p)) for p in outside]
+            self.parts = [_plain(name, [held for _, held in self.pairs], "fused")] if self.pairs else []
+            self.parts += [_plain(name, here, step)] if here else []
+            super().__init__(params, {})
+
+        def step(self, closure: Any = None) -> Any:
+            for parameter, held in self.pairs:
+                if parameter.grad is None:
+                    held.grad = None
+                else:
+                    held.grad = held.spare.copy_(local(parameter.grad), non_blocking=True)
+            wait_for_copies()
+            for part in self.parts:
+                part.step()
+                self.state.update(part.state)
+            for parameter, held in self.pairs:
+                local(parameter.data).copy_(held.data, non_blocking=True)
+            wait_for_copies()
+
+        def host_bytes(self) -> int:
+            """Copies, gradients and states in host memory."""
+            own = [t for _, held in self.pairs for t in (held, held.spare)]
+            states = [v for _, held in self.pairs for v in self.state.get(held, {}).values()]
+            return sum(t.numel() * t.element_size() for t in (*own, *states) if isinstance(t, torch.Tensor))
+
+    return Split()
+
+
+def held_copy(parameter: torch.nn.Parameter) -> Any:
+    """The parameter in host memory, with room for its gradient (`spare`); page-locked where a GPU copies from it."""
+    import torch
+
+    own = local(parameter.detach())
+    locked = own.device.type == "cuda"
+    held: Any = torch.nn.Parameter(torch.empty_like(own, device="cpu", pin_memory=locked))
+    held.spare = torch.empty_like(own, device="cpu", pin_memory=locked)
+    with torch.no_grad():
+        held.copy_(own)
+    return held
+
+
+def wait_for_copies() -> None:
+    """Until copies to and from the GPU are done."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def local(tensor: Any) -> Any:
+    """This rank's part of a sharded tensor."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def _muon(params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:

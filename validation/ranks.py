@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from validation.caches import layers_in_host_memory
 from validation.device import Cpu
 from validation.formats import UnsupportedError
 from validation.offload import layer_paths
+from validation.optimizers import local
 from validation.trial import Trial
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+DEVIATION = 0.02
+"""Of random weights, as most families initialise theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,28 +48,34 @@ class World:
         return float(held.item())
 
 
-def join(kind: str) -> World:
-    """Join the group that torchrun described; alone where it described none."""
+def join(kind: str, *, alone_too: bool = False) -> World:
+    """Join the group that torchrun described; alone, in a group of one where asked, where it described none."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
-    if size > 1:
+    if size > 1 or alone_too:
         import torch.distributed as dist
 
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+        backend = "nccl" if kind == "cuda" else "gloo"
+        if size > 1:
+            dist.init_process_group(backend)
+        else:
+            store: Any = dist  # one process meets itself in memory and needs no address
+            dist.init_process_group(backend, store=store.HashStore(), rank=0, world_size=1)
     return World(rank=rank, size=size, device=kind)
 
 
-def leave(world: World) -> None:
-    """Leave the group."""
-    if world.size > 1:
-        import torch.distributed as dist
+def leave() -> None:
+    """Leave the group, if any."""
+    import torch.distributed as dist
 
+    if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
 def is_fully_sharded(trial: Trial) -> bool:
-    """Whether no rank may hold the whole model: `fully_shard` moves it to the device module by module."""
-    return trial.text("sharding", "none") in ("zero2", "zero3") and trial.number("data_parallel") > 1
+    """Whether `fully_shard` holds the model: shards of it on several ranks, or weights in host memory on one."""
+    several = trial.text("sharding", "none") in ("zero2", "zero3") and trial.number("data_parallel") > 1
+    return several or trial.share("params_cpu") > 0
 
 
 def sharded(model: nn.Module, trial: Trial, world: World, device: Cpu) -> nn.Module:
@@ -71,9 +83,8 @@ def sharded(model: nn.Module, trial: Trial, world: World, device: Cpu) -> nn.Mod
     planned = trial.number("data_parallel")
     if world.size != planned:
         raise UnsupportedError(f"the plan trains on {planned} data-parallel ranks; {world.size} were started")
-    kind = trial.text("sharding", "none")
     if is_fully_sharded(trial):
-        return _fully_sharded(model, trial, keep=kind == "zero2", device=device.kind, size=world.size)
+        return _fully_sharded(model, trial, device=device.kind, size=world.size)
     if world.size == 1:
         return model
     from torch.nn.parallel import DistributedDataParallel
@@ -83,22 +94,52 @@ def sharded(model: nn.Module, trial: Trial, world: World, device: Cpu) -> nn.Mod
     return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=view)
 
 
-def _fully_sharded(model: nn.Module, trial: Trial, *, keep: bool, device: str, size: int) -> nn.Module:
+def _fully_sharded(model: nn.Module, trial: Trial, *, device: str, size: int) -> nn.Module:
+    """The model, built without memory, in shards that every rank fills with random weights for itself.
+
+    A share of the layers, the last ones, lies in host memory; everything does where all of it is to.
+    """
     import torch
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 
-    mesh = init_device_mesh(device, (size,))
+    share = trial.share("params_cpu")
     mixed = trial.text("precision", "bf16-mixed") == "bf16-mixed"
     low = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    policy = low if mixed else MixedPrecisionPolicy()
-    outside = trial.share("params_cpu") > 0
-    place: OffloadPolicy = CPUOffloadPolicy() if outside else OffloadPolicy()
-    modules = dict(model.named_modules())
-    for path in layer_paths(model):
-        fully_shard(modules[path], mesh=mesh, reshard_after_forward=not keep, mp_policy=policy, offload_policy=place)
-    fully_shard(model, mesh=mesh, reshard_after_forward=not keep, mp_policy=policy, offload_policy=place)
+    shard = partial(
+        fully_shard,
+        mesh=init_device_mesh(device, (size,)),
+        reshard_after_forward=trial.text("sharding", "none") != "zero2",
+        mp_policy=low if mixed else MixedPrecisionPolicy(),
+    )
+    here, outside = OffloadPolicy(), CPUOffloadPolicy(pin_memory=device == "cuda")
+    modules, paths = dict(model.named_modules()), layer_paths(model)
+    distant = {paths[i] for i in layers_in_host_memory(len(paths), share)} if share else set()
+    for path in paths:
+        shard(modules[path], offload_policy=outside if path in distant else here)
+    shard(model, offload_policy=outside if share == 1 else here)
+    inside = [model] if share == 1 else [modules[path] for path in distant]
+    materialise(model, device=device, in_host_memory={id(p) for m in inside for p in m.parameters()})
     return model
+
+
+def materialise(model: nn.Module, *, device: str, in_host_memory: Collection[int]) -> None:
+    """Give every parameter on `meta` memory and random values: matrices of small deviation, vectors of ones."""
+    import torch
+
+    def filled(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_meta:
+            return tensor.to(device)
+        return torch.empty_like(tensor, device="cpu" if id(tensor) in in_host_memory else device)
+
+    model._apply(filled)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            own = local(parameter)
+            if own.ndim > 1:
+                own.normal_(0.0, DEVIATION)
+            else:
+                own.fill_(1.0)
 
 
 def optimizer(
@@ -109,8 +150,8 @@ def optimizer(
     if trial.text("sharding", "none") == "zero1" and world.size > 1:
         from torch.distributed.optim import ZeroRedundancyOptimizer
 
-        if name != "adamw":
-            raise UnsupportedError(f"ZeRO-1 is replayed with adamw, not {name}")
+        if name != "adamw" or trial.share("optimizer_cpu"):
+            raise UnsupportedError("ZeRO-1 is replayed with adamw on the GPU")
         import torch
 
         kept = [p for p in model.parameters() if p.requires_grad]
@@ -122,11 +163,6 @@ def optimizer(
 def plain(model: Any) -> Any:
     """The model inside DDP's wrapper."""
     return getattr(model, "module", model) if type(model).__name__ == "DistributedDataParallel" else model
-
-
-def local(tensor: Any) -> Any:
-    """This rank's part of a sharded tensor."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from validation import ranks
 from validation.device import Cpu, median_s
 from validation.formats import TRAIN_DTYPES, UnsupportedError, dtype_of, needs, parts_of, quantised
 from validation.infer import attention_of
-from validation.models import build, hf_config
-from validation.optimizers import optimizer_of
+from validation.models import build, hf_config, parameters_without_memory
+from validation.optimizers import local, optimizer_of
 from validation.trial import Trial
 
 if TYPE_CHECKING:
@@ -43,24 +43,30 @@ def check(trial: Trial, device: Cpu) -> None:
             raise UnsupportedError(f"{degree} {trial.number(degree)} in training is not replayed; data parallel is")
     if trial.text("precision") not in TRAIN_DTYPES:
         raise UnsupportedError(f"training in {trial.text('precision')} is not replayed")
-    for part in ("optimizer_cpu", "params_cpu"):
-        if 0 < trial.share(part) < 1:
-            raise UnsupportedError(f"{part} is replayed wholly in host memory or not at all")
-    if trial.share("params_cpu") and not ranks.is_fully_sharded(trial):
-        raise UnsupportedError("weights in host memory are replayed in training with zero2 or zero3 on several GPUs")
-    if trial.share("params_cpu") and device.kind == "cpu":
-        raise UnsupportedError("weights in host memory need a GPU beside it")
+    check_offload(trial)
     loss = str(trial.options.get("cross_entropy") or "standard")
     if loss != "standard":
         raise UnsupportedError(f"cross-entropy {loss!r} is not replayed; the library's standard one is")
 
 
+def check_offload(trial: Trial) -> None:
+    """Refuse splits between GPU and host that this loop cannot replay. Raises UnsupportedError."""
+    num_ranks, sharding = trial.number("data_parallel"), trial.text("sharding", "none")
+    if trial.share("params_cpu"):
+        if trial.text("method") == "qlora":
+            raise UnsupportedError("a quantised base is replayed on the GPU")
+        if num_ranks > 1 and sharding not in ("zero2", "zero3"):
+            raise UnsupportedError("weights in host memory are replayed on one GPU, or on several with zero2 or zero3")
+    if trial.share("optimizer_cpu") and str(trial.options.get("optimizer_step")) == "in-backward":
+        raise UnsupportedError("an optimizer stepped in the backward pass is replayed on the GPU")
+
+
 def replay(trial: Trial, device: Cpu, work: Path) -> dict[str, Any]:
     """Run the trial and return `measured` by rule and further `details`."""
     check(trial, device)
-    world = ranks.join(device.kind)
+    world = ranks.join(device.kind, alone_too=ranks.is_fully_sharded(trial))
     result = _replay(trial, device, world)
-    ranks.leave(world)  # after an error not: the others may never come to it
+    ranks.leave()  # after an error not: the others may never come to it
     return result
 
 
@@ -89,6 +95,7 @@ def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in model.parameters()),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "loss": step.loss,
+        **step.host(),
     }
     if step.loss != step.loss:
         return {"state": "garbage", "detail": "the loss is not a number", "details": details}
@@ -101,13 +108,15 @@ def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
 
 
 def model_of(trial: Trial, device: Cpu, details: dict[str, Any]) -> nn.Module:
-    """The model, its adapters and its checkpointing, on the device; in host memory where shards of it go there."""
+    """The model, its adapters and its checkpointing, on the device; without memory where every rank fills its shard."""
     method, precision = trial.text("method", "full"), trial.text("precision", "bf16-mixed")
     config: Any = hf_config(trial.model)
     config.use_cache = False
     dtype = dtype_of("bfloat16" if method != "full" else TRAIN_DTYPES[precision])
-    where = "cpu" if method == "qlora" or ranks.is_fully_sharded(trial) else device.kind
-    model: Any = build(config, dtype=dtype, device=where, attention=details["attention"])
+    in_shards = ranks.is_fully_sharded(trial)
+    where = "cpu" if method == "qlora" or in_shards else device.kind
+    with parameters_without_memory() if in_shards and method != "qlora" else contextlib.nullcontext():
+        model: Any = build(config, dtype=dtype, device=where, attention=details["attention"])
     if method == "qlora":
         for parameter in model.parameters():
             parameter.requires_grad_(False)
@@ -261,6 +270,11 @@ class Step:
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         return float(loss.detach()) * self.accumulation
 
+    def host(self) -> dict[str, int]:
+        """What the optimizer keeps in host memory, where it does."""
+        found = [o.host_bytes() for o in self.optimizers if hasattr(o, "host_bytes")]
+        return {"optimizer_host_bytes": sum(found)} if found else {}
+
     def state_bytes(self) -> int:
         """Bytes of weights, gradients of what is trained, and optimizer state, where no allocator counts."""
         seen: dict[int, int] = {}
@@ -269,11 +283,11 @@ class Step:
             v for o in self.optimizers for s in o.state.values() for v in s.values() if hasattr(v, "untyped_storage")
         ]
         for tensor in tensors:
-            for part in parts_of(ranks.local(tensor)):
+            for part in parts_of(local(tensor)):
                 seen[part.untyped_storage().data_ptr()] = part.untyped_storage().nbytes()
         gradients = 0
         if self.stepping:
-            trained = [ranks.local(p) for p in self.model.parameters() if p.requires_grad]
+            trained = [local(p) for p in self.model.parameters() if p.requires_grad]
             gradients = sum(p.numel() * p.element_size() for p in trained)
         return sum(seen.values()) + gradients
 

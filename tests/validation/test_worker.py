@@ -17,6 +17,7 @@ from validation.device import Cpu
 from validation.formats import quantised
 from validation.models import build, hf_config
 from validation.offload import layer_places
+from validation.optimizers import optimizer_of
 from validation.supervise import worker_command
 from validation.tiny import tiny, tiny_keys
 from validation.train import model_of
@@ -186,24 +187,63 @@ def test_adapters_on_a_quantised_base_are_those_that_peft_makes_for_it(base: str
 
 
 @pytest.mark.parametrize(
-    ("ranks", "offload", "says"), [(2, 0.5, "wholly"), (1, 1.0, "on several GPUs"), (2, 1.0, "need a GPU")]
+    ("config", "says"),
+    [
+        ({"sharding": "none", "data_parallel": 2, "offload": {"params_cpu": 1.0}}, "zero2 or zero3"),
+        ({"sharding": "zero1", "data_parallel": 2, "offload": {"params_cpu": 1.0}}, "zero2 or zero3"),
+        ({"method": "qlora", "offload": {"params_cpu": 1.0}}, "quantised base"),
+        ({"optimizer": "adamw-8bit", "offload": {"optimizer_cpu": 0.5}}, "no kernels"),
+    ],
 )
-def test_weights_of_training_in_host_memory_are_never_left_on_the_device(
-    ranks: int, offload: float, says: str, tmp_path: Path
-) -> None:
-    trial = train(sharding="zero3", data_parallel=ranks, offload={"params_cpu": offload})
-    result = attempt(trial, kind="cpu", work=tmp_path)
+def test_splits_of_training_that_no_library_has_say_so(config: dict[str, Any], says: str, tmp_path: Path) -> None:
+    result = attempt(train(**config), kind="cpu", work=tmp_path)
     assert result["state"] == "unsupported"
     assert says in result["detail"]
 
 
-@pytest.mark.parametrize(("sharding", "where"), [("zero3", "cpu"), ("zero2", "cpu"), ("none", "meta")])
-def test_a_model_that_is_sharded_is_never_whole_on_the_device(sharding: str, where: str) -> None:
-    class Device(Cpu):
-        kind = "meta"
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"offload": {"params_cpu": 0.5, "optimizer_cpu": 0.5}},
+        {"offload": {"params_cpu": 1.0, "optimizer_cpu": 1.0}, "precision": "bf16-mixed", "checkpointing": "full"},
+        {"offload": {"params_cpu": 1.0}, "method": "lora", "lora": {"rank": 4}},
+    ],
+)
+def test_weights_of_training_lie_in_host_memory_as_planned(config: dict[str, Any], tmp_path: Path) -> None:
+    assert 5.0 < done(train(**config), tmp_path)["details"]["loss"] < 8.0
 
-    model = model_of(train(sharding=sharding, data_parallel=2), Device(), {"attention": "sdpa"})
+
+@pytest.mark.parametrize(("share", "held"), [(0.25, 0.25), (0.5, 0.5), (1.0, 1.0)])
+def test_a_share_of_the_optimizer_lies_in_host_memory(share: float, held: float, tmp_path: Path) -> None:
+    """A copy, a gradient and two moments of 2 bytes each, of whole tensors; two counters aside."""
+    details = done(train(offload={"optimizer_cpu": share}), tmp_path)["details"]
+    largest = 512 * 64
+    assert details["optimizer_host_bytes"] == pytest.approx(8 * held * details["parameters"], abs=8 * largest)
+
+
+def test_parameters_given_to_the_cpu_learn_like_the_others() -> None:
+    """A bowl: whichever part of it the CPU steps, one step goes the same way."""
+    ends = []
+    for share in (0.0, 0.5, 1.0):
+        params = [torch.nn.Parameter(torch.full((4,), float(i + 1))) for i in range(4)]
+        optimizer = optimizer_of("adamw", params, offload_share=share)
+        for _ in range(3):
+            torch.stack([(p**2).sum() for p in params]).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        ends.append(torch.cat([p.detach() for p in params]))
+    assert torch.allclose(ends[0], ends[1], atol=1e-7)
+    assert torch.allclose(ends[0], ends[2], atol=1e-7)
+    assert bool((ends[0] < torch.arange(1.0, 5.0).repeat_interleave(4)).all())
+
+
+@pytest.mark.parametrize(("sharding", "where"), [("zero3", "meta"), ("zero2", "meta"), ("none", "cpu")])
+def test_a_model_that_is_sharded_is_never_whole_anywhere(sharding: str, where: str) -> None:
+    """Every rank fills its own shard; tied weights stay one, and buffers keep their values."""
+    model: Any = model_of(train(sharding=sharding, data_parallel=2), Cpu(), {"attention": "sdpa"})
     assert {p.device.type for p in model.parameters()} == {where}
+    assert {b.device.type for b in model.buffers()} == {"cpu"}
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
 def test_a_rank_that_fails_says_so_and_ends_the_others(tmp_path: Path) -> None:
