@@ -232,7 +232,7 @@ def run_trial(trial: Trial, machine: Machine, settings: Settings, *, cut: bool =
 
     None where it was ended by a limit that is not its own but what the budget left (`cut`).
     """
-    work = settings.out / WORK_FOLDER / trial.id
+    work = settings.out / WORK_FOLDER / trial.digest[:8]  # short: engines put sockets here, whose paths are limited
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:

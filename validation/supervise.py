@@ -35,10 +35,15 @@ HOST_SHARE = 0.92
 OOM_WORDS = re.compile(
     r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|"
     r"HIP out of memory|failed to allocate \w+ buffer|cudaMalloc failed: out of memory|"
-    r"No available memory for the cache",
+    r"No available memory for the cache|larger than the available KV cache memory|"
+    r"Not enough memory\. Please try to (?:increase|decrease) --mem-fraction-static",
     re.IGNORECASE,
 )
-"""What frameworks say when device memory is short: torch, cuBLAS, ROCm, llama.cpp, vLLM."""
+"""What frameworks say when device memory is short: torch, cuBLAS, ROCm, llama.cpp, vLLM (its pool holds no block, or
+not one request), SGLang."""
+CAUSE = re.compile(r"\b(?:\w*Error|\w*Exception|[Ee]rror|FATAL|Killed)\b:? ")
+CONSEQUENCE = re.compile(r"See root cause above|Engine core (?:initialization|proc)|leaked \w+ objects")
+"""What engines of several processes say last, long after what went wrong."""
 CACHES = (
     "HF_HOME",
     "TORCH_HOME",
@@ -157,7 +162,7 @@ def verdict(
         hint = "; the host may be out of memory" if name == "SIGKILL" else ""
         return Outcome(state="crashed", detail=f"ended by {name}{hint}")
     if returncode:
-        return Outcome(state="error", detail=f"exit code {returncode}: {last_line(talk)}")
+        return Outcome(state="error", detail=f"exit code {returncode}: {cause(talk)}")
     return Outcome(state="garbage", detail=f"exit code 0 without a readable result: {last_line(talk)}")
 
 
@@ -182,6 +187,16 @@ def last_line(talk: str, wanted: re.Pattern[str] | None = None) -> str:
     if wanted is not None:
         lines = [line for line in lines if wanted.search(line)] or lines
     return lines[-1][:300] if lines else "no output"
+
+
+def cause(talk: str) -> str:
+    """The last line that names an error, passing over those that only follow from it; else the last line.
+
+    >>> cause("ValueError: no such dtype\\nRuntimeError: Engine core initialization failed. See root cause above.")
+    'ValueError: no such dtype'
+    """
+    lines = [line for line in talk.splitlines() if CAUSE.search(line) and not CONSEQUENCE.search(line)]
+    return last_line("\n".join(lines) or talk)
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
@@ -212,10 +227,14 @@ class Tail:
             self._kept += chunk
             del self._kept[:-MAX_TALK_BYTES]
 
+    def so_far(self) -> str:
+        """What is kept now."""
+        return bytes(self._kept).decode("utf-8", errors="replace")
+
     def text(self) -> str:
         """What was kept, once the stream has ended (or its last writer has been killed)."""
         self._thread.join(timeout=GRACE_S)
-        return self._kept.decode("utf-8", errors="replace")
+        return self.so_far()
 
 
 def available_host_bytes() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ VLLM = """\
 (EngineCore_DP0 pid=26283) INFO 11-06 10:51:48 [kv_cache_utils.py:1234] Maximum concurrency for 120,000 tokens: 2.48x
 """
 """Wording of vLLM's V1 engine (vllm-project/vllm issue 28228)."""
+NEW_VLLM = """\
+(EngineCore pid=7) INFO 09-24 10:00:01 [model_runner.py:407] Model loading took 15.27 GiB memory and 3.120001 seconds
+(EngineCore pid=7) INFO 09-24 10:00:21 [gpu_worker.py:721] Available KV cache memory: 13.13 GiB
+(EngineCore pid=7) INFO 09-24 10:00:21 [kv_cache_utils.py:2481] GPU KV cache size: 89,040 tokens, Maximum concurrency \
+for 16,384 tokens per request: 5.43x
+"""
+"""Since 2026 size and concurrency share a line (vllm/v1/core/kv_cache_utils.py)."""
+TWO_STAGES = """\
+(Worker_PP0 pid=1) INFO [gpu_model_runner.py:1] Model loading took 7.5 GiB and 3.1 seconds
+(Worker_PP1 pid=2) INFO [gpu_model_runner.py:1] Model loading took 8.1 GiB and 3.1 seconds
+(Worker_PP0 pid=1) INFO [gpu_worker.py:1] Available KV cache memory: 10.20 GiB
+(Worker_PP1 pid=2) INFO [gpu_worker.py:1] Available KV cache memory: 9.80 GiB
+"""
+FIRST_VLLM = "INFO 04-20 12:00:00 gpu_executor.py:94] # GPU blocks: 7463, # CPU blocks: 2048\n"
+"""vLLM 0.4: the pool in blocks of 16 tokens."""
 OLD_VLLM = "INFO 01-30 03:18:12 gpu_model_runner.py:848] Loading model weights took 67.7229 GB\n"
 """vllm-project/vllm pull request 12569."""
 SGLANG = """\
@@ -48,6 +64,15 @@ SGLANG = """\
 [2025-10-16 09:06:21 TP0] max_total_num_tokens=367404, chunked_prefill_size=8192, available_gpu_mem=17.22 GB
 """
 """Wording of SGLang 0.5 (sgl-project/sglang pull request 11716, issue 29575; vllm-project/vllm issue 21348)."""
+NEW_SGLANG = """\
+[2026-07-15 13:14:53] Load weight end. elapsed=19.09 s, type=Qwen3MoeForCausalLM, quant=fp8, avail mem=230.20 GB, \
+mem usage=56.98 GB.
+[2026-07-15 13:14:54] KV Cache is allocated. dtype: torch.bfloat16, #tokens: 1669816, K size: 76.44 GB, V size: 76.44 GB
+[2026-07-15 13:15:59] Load weight end. elapsed=9.49 s, type=Draft, avail mem=30.67 GB, mem usage=-1.86 GB.
+"""
+"""sgl-project/sglang pull request 18263; a draft model is loaded after the model itself."""
+LATENT_SGLANG = "[2026-03-01 10:00:00] KV Cache is allocated. #tokens: 512000, KV size: 17.58 GB\n"
+SLIDING_SGLANG = "SWAKVPool mem usage: 79.94 GB, swa size: 798276, full size: 997846\n"
 LLAMA_CPP = """\
 llm_load_tensors: offloaded 41/41 layers to GPU
 llm_load_tensors:        CPU buffer size =  1640.62 MiB
@@ -96,12 +121,22 @@ def trial(engine: str, **config: object) -> Trial:
 def test_vllm_says_its_weights_and_its_pool() -> None:
     assert vllm.start_up(VLLM) == {"weights": 14.9889 * GIB, "kv_pool": 2.30 * GIB, "kv_tokens": 75840.0}
     assert vllm.start_up(OLD_VLLM) == {"weights": 67.7229 * GIB}
+    assert vllm.start_up(NEW_VLLM) == {"weights": 15.27 * GIB, "kv_pool": 13.13 * GIB, "kv_tokens": 89040.0}
+    assert vllm.start_up(FIRST_VLLM) == {"kv_tokens": 7463 * 16}
     assert vllm.start_up("INFO nothing of interest") == {}
+
+
+def test_of_several_workers_the_fullest_counts() -> None:
+    assert vllm.start_up(TWO_STAGES) == {"weights": 8.1 * GIB, "kv_pool": pytest.approx(9.8 * GIB)}
 
 
 def test_sglang_says_its_weights_and_its_pool() -> None:
     seen = sglang.start_up(SGLANG)
     assert seen == {"weights": 7.75 * GIB, "kv_pool": pytest.approx(16.46 * GIB), "kv_tokens": 367404.0}
+    new = sglang.start_up(NEW_SGLANG)
+    assert new == {"weights": 56.98 * GIB, "kv_pool": pytest.approx(152.88 * GIB), "kv_tokens": 1669816.0}
+    assert sglang.start_up(LATENT_SGLANG) == {"kv_pool": pytest.approx(17.58 * GIB), "kv_tokens": 512000.0}
+    assert sglang.start_up(SLIDING_SGLANG) == {"kv_pool": pytest.approx(79.94 * GIB)}
 
 
 def test_llama_cpp_says_its_buffers_on_gpus_and_not_those_on_the_host() -> None:
@@ -140,8 +175,46 @@ def test_the_dummy_model_is_a_config_and_a_tokenizer_whose_text_and_ids_answer_e
 def test_a_smaller_card_scales_the_memory_budget() -> None:
     card = Card(index=0, uuid="u", name="NVIDIA H200", total_bytes=140 * GIB, used_bytes=0, driver="1", mig="")
     small = trial("vllm").emulating(70 * GIB)
-    assert vllm.utilisation(small, [card]) == pytest.approx(0.45)
+    small = replace(small, options={"gpu_memory_utilization": 0.92})
+    assert vllm.utilisation(small, [card]) == pytest.approx(0.46)
     assert vllm.utilisation(trial("vllm"), [card]) is None
+    fraction = replace(trial("sglang").emulating(70 * GIB), options={"mem_fraction_static": 0.88})
+    assert "--mem-fraction-static 0.4400" in " ".join(sglang.serve_command(fraction, Path("m"), port=1, cards=[card]))
+
+
+@pytest.mark.parametrize(
+    ("precision", "says"),
+    [
+        ("int4-awq", {"quant_method": "awq", "bits": 4, "group_size": 64}),
+        ("int8-gptq", {"quant_method": "gptq", "bits": 8, "group_size": 64}),
+        ("fp8-block", {"quant_method": "fp8", "weight_block_size": [128, 128]}),
+    ],
+)
+def test_a_quantised_checkpoint_is_told_by_its_config(precision: str, says: dict[str, object], tmp_path: Path) -> None:
+    asked = replace(trial("vllm", precision=precision), options={"group_size": 64})
+    config = json.loads((model_folder(asked, tmp_path / "m") / "config.json").read_text())
+    assert says.items() <= config["quantization_config"].items()
+
+
+def test_a_benchmark_some_of_whose_requests_failed_gives_no_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_vllm(tmp_path, monkeypatch, served={**SERVED, "completed": 30})
+    work = tmp_path / "work"
+    work.mkdir()
+    done = engines.replay(trial("vllm"), work, gguf=None, cards=())
+    assert (done.outcome.state, done.outcome.detail[:24]) == ("error", "2 of 32 requests failed:")
+    assert "output_rate" not in done.result["measured"]
+    assert done.result["measured"]["kv_tokens"] == 75840.0
+
+
+def test_the_cause_is_told_and_not_what_follows_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "ValueError: unknown dtype\\nRuntimeError: Engine core initialization failed. See root cause above."
+    fake_vllm(tmp_path, monkeypatch, before=f"sys.exit('{lines}')")
+    work = tmp_path / "work"
+    work.mkdir()
+    done = engines.replay(trial("vllm"), work, gguf=None, cards=())
+    assert done.outcome.detail == "exit code 1: ValueError: unknown dtype"
 
 
 FAKE_VLLM = """#!{python}
@@ -162,11 +235,13 @@ http.server.HTTPServer(("127.0.0.1", int(given["--port"])), Health).serve_foreve
 """
 
 
-def fake_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str = "") -> None:
+def fake_vllm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str = "", served: dict[str, float] | None = None
+) -> None:
     """A program that behaves like vLLM's server and client."""
     program = tmp_path / "bin" / "vllm"
     program.parent.mkdir()
-    program.write_text(FAKE_VLLM.format(python=sys.executable, served=SERVED, said=VLLM, before=before))
+    program.write_text(FAKE_VLLM.format(python=sys.executable, served=served or SERVED, said=VLLM, before=before))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
@@ -186,6 +261,7 @@ def test_a_server_is_started_measured_and_ended(tmp_path: Path, monkeypatch: pyt
     [
         ("sys.exit('torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB')", "oom"),
         ("sys.exit('ValueError: No available memory for the cache blocks.')", "oom"),
+        ("sys.exit('16.0 GiB KV cache is needed, larger than the available KV cache memory (7 GiB)')", "oom"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed"),
         ("sys.exit('unknown argument')", "error"),
     ],

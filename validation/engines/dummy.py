@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from validation.trial import Trial
 
@@ -35,17 +38,55 @@ ARCHITECTURES = {
 }
 """Classes that serving engines look models up by."""
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+ONLINE = ("fp8",)
+"""Formats that an engine makes of 16-bit weights while it loads them."""
+CHECKPOINTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "int4-awq": {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"},
+        "int4-gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True},
+        "int8-gptq": {"quant_method": "gptq", "bits": 8, "group_size": 128, "desc_act": False, "sym": True},
+        "fp8-block": {
+            "quant_method": "fp8",
+            "fmt": "e4m3",
+            "activation_scheme": "dynamic",
+            "weight_block_size": [128, 128],
+        },
+    }
+)
+"""What `quantization_config` says in the repositories of models in these formats (TheBloke's and Qwen's AWQ and GPTQ
+repositories, DeepSeek-V3's and Qwen3's FP8 ones)."""
+HALF = ("int4-awq", "int4-gptq", "int8-gptq")
+"""Formats whose kernels compute in float16 everywhere."""
 END = "</s>"
+
+
+def is_makeable(precision: str) -> bool:
+    """Whether dummy weights of this format can be made."""
+    return precision in (*DTYPES, *ONLINE, *CHECKPOINTS)
+
+
+def served_dtype(precision: str) -> str:
+    """What an engine computes in, by its own name."""
+    return "float16" if precision in HALF else DTYPES.get(precision, "bfloat16")
+
+
+def checkpoint(precision: str, group_size: Any) -> dict[str, Any]:
+    """The `quantization_config` of a checkpoint, with the plan's own size of groups where it gives one."""
+    said = dict(CHECKPOINTS[precision])
+    return {**said, "group_size": int(group_size)} if group_size and "group_size" in said else said
 
 
 def model_folder(trial: Trial, folder: Path) -> Path:
     """Write config.json and a tokenizer; weights are left to the engine's `--load-format dummy`."""
     folder.mkdir(parents=True, exist_ok=True)
-    kind = str(trial.model["model_type"])
-    keys = {"architectures": [ARCHITECTURES[kind]]} if kind in ARCHITECTURES else {}
-    dtype = DTYPES.get(trial.text("precision"), "bfloat16")
-    vocabulary = int(trial.model.get("vocab_size", 32000))
-    config = {**keys, **trial.model, "torch_dtype": dtype, "bos_token_id": 0, "eos_token_id": 0}
+    own = {key: value for key, value in trial.model.items() if key != "quantization_config"}
+    kind, precision = str(own["model_type"]), trial.text("precision", "bf16")
+    if kind in ARCHITECTURES:
+        own.setdefault("architectures", [ARCHITECTURES[kind]])
+    if precision in CHECKPOINTS:
+        own["quantization_config"] = checkpoint(precision, trial.options.get("group_size"))
+    vocabulary = int(own.get("vocab_size", 32000))
+    config = {**own, "torch_dtype": served_dtype(precision), "bos_token_id": 0, "eos_token_id": 0}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer(vocabulary)), encoding="utf-8")
     named = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "model_max_length": 2**31}

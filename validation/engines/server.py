@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from validation.record import Outcome
-from validation.supervise import OOM_WORDS, Finished, Tail, child_environment, end_group, last_line, supervise
+from validation.supervise import OOM_WORDS, Finished, Tail, cause, child_environment, end_group, last_line, supervise
 from validation.trial import Trial
 from validation.units import MILLI
 
@@ -40,6 +40,8 @@ class Served:
     """Path that answers once requests are taken."""
     start_up: Callable[[str], Mapping[str, float]]
     """Figures by rule from the server's talk."""
+    num_requests: int
+    """That the benchmark sends."""
 
 
 def free_port() -> int:
@@ -68,23 +70,35 @@ def serve_and_measure(trial: Trial, work: Path, served: Served) -> Finished:
             if not ready:
                 end_group(server)
                 return ended(server.returncode, talk.text(), trial, started, clock, served)
+            measured = dict(served.start_up(talk.so_far()))  # later lines, one a request, push these out
             left = max(1.0, trial.time_limit_s - (time.monotonic() - clock))
+            begun = time.time()
             client = supervise(served.benchmark, work=work, result_file=served.result_file, time_limit_s=left)
+            timed = [begun, time.time()]
         finally:
             end_group(server)
         text = talk.text()
-    measured = dict(served.start_up(text))
     result = read_benchmark(served.result_file)
+    outcome = outcome_of(result, client.outcome, text, asked=served.num_requests)
+    if outcome.state == "ok" and result is not None:
+        measured |= benchmark_figures(result)
+    whole = Outcome(state=outcome.state, detail=outcome.detail, seconds=round(time.monotonic() - clock, 3))
+    found = {"measured": measured, "details": {"timed": timed}}
+    return Finished(outcome=whole, result=found, talk=text, started=started)
+
+
+def outcome_of(result: Mapping[str, Any] | None, client: Outcome, talk: str, *, asked: int) -> Outcome:
+    """What the benchmark's end means: a rate over requests of which some failed is no figure."""
     if result is None:
-        kept = (
-            client.outcome if client.outcome.state != "ok" else Outcome(state="garbage", detail="no benchmark result")
-        )
-        state = "oom" if OOM_WORDS.search(text) else kept.state
-        outcome = Outcome(state=state, detail=kept.detail, seconds=round(time.monotonic() - clock, 3))
-        return Finished(outcome=outcome, result={"measured": measured}, talk=text, started=started)
-    measured |= benchmark_figures(result)
-    outcome = Outcome(state="ok", seconds=round(time.monotonic() - clock, 3))
-    return Finished(outcome=outcome, result={"measured": measured, "details": {}}, talk=text, started=started)
+        if OOM_WORDS.search(talk):
+            return Outcome(state="oom", detail=last_line(talk, OOM_WORDS))
+        kept = client if client.state not in ("ok", "garbage") else None
+        return kept or Outcome(state="garbage", detail=f"no benchmark result: {client.detail}")
+    done = result.get("completed")
+    if isinstance(done, int) and done < asked:
+        state = "oom" if OOM_WORDS.search(talk) else "error"
+        return Outcome(state=state, detail=f"{asked - done} of {asked} requests failed: {cause(talk)}")
+    return Outcome(state="ok")
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], served: Served, *, deadline: float) -> bool:
@@ -120,7 +134,7 @@ def ended(returncode: int, text: str, trial: Trial, started: float, clock: float
     elif returncode < 0 and -returncode != signal.SIGTERM:
         state, detail = "crashed", f"ended by {signal.Signals(-returncode).name}"
     else:
-        state, detail = "error", f"exit code {returncode}: {last_line(text)}"
+        state, detail = "error", f"exit code {returncode}: {cause(text)}"
     result = {"measured": dict(served.start_up(text))}
     return Finished(
         outcome=Outcome(state=state, detail=detail, seconds=seconds), result=result, talk=text, started=started
@@ -159,11 +173,18 @@ def _seconds(milliseconds: Any) -> float | None:
     return None if milliseconds is None else float(milliseconds) * MILLI
 
 
-def first_number(pattern: str, text: str) -> float | None:
-    """The first group of the last match as a number, thousands separators left out; None where nothing matches.
+def numbers(pattern: str, text: str) -> list[float]:
+    """The first group of every match as a number, thousands separators left out.
 
-    >>> first_number("size: ([0-9,]+) tokens", "GPU KV cache size: 75,840 tokens")
-    75840.0
+    >>> numbers("size: ([0-9,]+) tokens", "GPU KV cache size: 75,840 tokens")
+    [75840.0]
     """
-    found = re.findall(pattern, text)
-    return float(str(found[-1]).replace(",", "")) if found else None
+    return [float(str(found).replace(",", "")) for found in re.findall(pattern, text)]
+
+
+def highest(*patterns: str, text: str) -> float | None:
+    """The highest number of the first pattern that matches at all: on the fullest GPU; None where none does."""
+    for pattern in patterns:
+        if found := numbers(pattern, text):
+            return max(found)
+    return None

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from validation.card import Card
-from validation.engines.dummy import DTYPES, model_folder
-from validation.engines.server import Served, first_number, free_port, serve_and_measure, unavailable
+from validation.engines.dummy import is_makeable, model_folder, served_dtype
+from validation.engines.server import Served, free_port, highest, numbers, serve_and_measure, unavailable
 from validation.engines.vllm import PROMPTS_PER_CLIENT
 from validation.supervise import Finished
 from validation.trial import Trial
 from validation.units import GIB
 
 KV_DTYPES = {"fp8": "fp8_e4m3"}
+FRACTION = "mem_fraction_static"
 
 
 def replay(trial: Trial, work: Path, gguf: Path | None, cards: Sequence[Card]) -> Finished:
@@ -24,8 +25,10 @@ def replay(trial: Trial, work: Path, gguf: Path | None, cards: Sequence[Card]) -
     if importlib.util.find_spec("sglang") is None:
         return unavailable("engine sglang is not installed")
     precision = trial.text("precision", "bf16")
-    if precision not in (*DTYPES, "fp8"):
-        return unavailable(f"SGLang makes no dummy weights in {precision}; bf16, fp16, fp32 and fp8 can be replayed")
+    if not is_makeable(precision):
+        return unavailable(f"no dummy weights in {precision} are made for SGLang")
+    if trial.emulate_bytes is not None and trial.options.get(FRACTION) is None:
+        return unavailable(f"the plan does not say {FRACTION}, so no smaller card can be emulated")
     folder = model_folder(trial, work / "model")
     port = free_port()
     served = Served(
@@ -35,6 +38,7 @@ def replay(trial: Trial, work: Path, gguf: Path | None, cards: Sequence[Card]) -
         port=port,
         health="/health",
         start_up=start_up,
+        num_requests=PROMPTS_PER_CLIENT * trial.number("batch"),
     )
     return serve_and_measure(trial, work, served)
 
@@ -46,16 +50,14 @@ def serve_command(trial: Trial, folder: Path, *, port: int, cards: Sequence[Card
     command += ["--tp-size", str(trial.number("tensor_parallel")), "--pp-size", str(trial.number("pipeline_parallel"))]
     command += ["--dp-size", str(trial.number("data_parallel"))]
     precision = trial.text("precision", "bf16")
-    command += ["--dtype", DTYPES.get(precision, "bfloat16")]
+    command += ["--dtype", served_dtype(precision)]
     if precision == "fp8":
         command += ["--quantization", "fp8"]
     command += ["--kv-cache-dtype", KV_DTYPES.get(trial.text("kv_precision"), "auto")]
-    planned = trial.options.get("mem_fraction_static")
-    total = cards[0].total_bytes if cards else None
-    if trial.emulate_bytes is not None and total is not None:
-        planned = float(planned or 0.88) * trial.emulate_bytes / total
+    planned, total = trial.options.get(FRACTION), cards[0].total_bytes if cards else None
     if planned is not None:
-        command += ["--mem-fraction-static", f"{float(planned):.4f}"]
+        smaller = trial.emulate_bytes / total if trial.emulate_bytes is not None and total else 1.0
+        command += ["--mem-fraction-static", f"{float(planned) * smaller:.4f}"]
     if trial.options.get("max_model_len") is not None:
         command += ["--context-length", str(trial.options["max_model_len"])]
     return command
@@ -75,20 +77,19 @@ def benchmark_command(trial: Trial, folder: Path, *, port: int, out: Path) -> li
 
 
 def start_up(talk: str) -> dict[str, float]:
-    """Weights, KV pool and its tokens as SGLang reports them; its GB are GiB. The pool is K and V together."""
+    """Weights, KV pool and its tokens as SGLang reports them; its GB are GiB. The pool is K and V together.
+
+    Models with latent attention say one size, those with sliding windows that of both their pools.
+    """
     found: dict[str, float] = {}
-    weights = first_number(r"Load weight end\..*?mem usage=([\d.]+) GB", talk)
+    weights = highest(r"Load weight end\..*?mem usage=([\d.]+) GB", text=talk)
     if weights is not None:
         found["weights"] = weights * GIB
     pools = re.findall(r"KV Cache is allocated\..*?K size: ([\d.]+) GB, V size: ([\d.]+) GB", talk)
-    single = first_number(r"KV Cache is allocated\..*?KV size: ([\d.]+) GB", talk)
-    if pools:
-        found["kv_pool"] = (float(pools[-1][0]) + float(pools[-1][1])) * GIB
-    elif single is not None:
-        found["kv_pool"] = single * GIB
-    tokens = first_number(r"max_total_num_tokens=(\d+)", talk)
-    if tokens is None:
-        tokens = first_number(r"KV Cache is allocated\..*?#tokens: (\d+)", talk)
-    if tokens is not None:
-        found["kv_tokens"] = tokens
+    single = highest(r"KV Cache is allocated\..*?KV size: ([\d.]+) GB", r"SWAKVPool mem usage: ([\d.]+) GB", text=talk)
+    if single is not None or pools:
+        found["kv_pool"] = GIB * (single if single is not None else max(float(k) + float(v) for k, v in pools))
+    tokens = numbers(r"max_total_num_tokens=(\d+)", talk) or numbers(r"KV Cache is allocated\..*?#tokens: (\d+)", talk)
+    if tokens:
+        found["kv_tokens"] = min(tokens)
     return found

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from validation.card import Card
-from validation.engines.dummy import DTYPES, model_folder
-from validation.engines.server import Served, first_number, free_port, serve_and_measure, unavailable
+from validation.engines.dummy import is_makeable, model_folder, served_dtype
+from validation.engines.server import Served, free_port, highest, numbers, serve_and_measure, unavailable
 from validation.supervise import Finished
 from validation.trial import Trial
 from validation.units import GIB
@@ -23,6 +23,7 @@ FLAGS: Mapping[str, str] = {
     "max_num_batched_tokens": "--max-num-batched-tokens",
 }
 UTILISATION = "gpu_memory_utilization"
+OLD_BLOCK_TOKENS = 16
 
 
 def replay(trial: Trial, work: Path, gguf: Path | None, cards: Sequence[Card]) -> Finished:
@@ -31,8 +32,10 @@ def replay(trial: Trial, work: Path, gguf: Path | None, cards: Sequence[Card]) -
     if program is None:
         return unavailable("engine vllm is not installed (no program `vllm`)")
     precision = trial.text("precision", "bf16")
-    if precision not in (*DTYPES, "fp8"):
-        return unavailable(f"vLLM makes no dummy weights in {precision}; bf16, fp16, fp32 and fp8 can be replayed")
+    if not is_makeable(precision):
+        return unavailable(f"no dummy weights in {precision} are made for vLLM")
+    if trial.emulate_bytes is not None and trial.options.get(UTILISATION) is None:
+        return unavailable(f"the plan does not say {UTILISATION}, so no smaller card can be emulated")
     folder = model_folder(trial, work / "model")
     port = free_port()
     served = Served(
@@ -42,6 +45,7 @@ def replay(trial: Trial, work: Path, gguf: Path | None, cards: Sequence[Card]) -
         port=port,
         health="/health",
         start_up=start_up,
+        num_requests=PROMPTS_PER_CLIENT * trial.number("batch"),
     )
     return serve_and_measure(trial, work, served)
 
@@ -55,7 +59,7 @@ def serve_command(program: str, trial: Trial, folder: Path, *, port: int, cards:
     if trial.number("expert_parallel") > 1:
         command.append("--enable-expert-parallel")
     precision = trial.text("precision", "bf16")
-    command += ["--dtype", DTYPES.get(precision, "bfloat16")]
+    command += ["--dtype", served_dtype(precision)]
     if precision == "fp8":
         command += ["--quantization", "fp8"]
     command += ["--kv-cache-dtype", KV_DTYPES.get(trial.text("kv_precision"), "auto")]
@@ -75,9 +79,9 @@ def utilisation(trial: Trial, cards: Sequence[Card]) -> float | None:
     """The share of the card that vLLM may take, scaled where a smaller one is emulated; None = its own default."""
     planned = trial.options.get(UTILISATION)
     total = cards[0].total_bytes if cards else None
-    if trial.emulate_bytes is None or total is None:
-        return None if planned is None else float(planned)
-    return float(planned or 0.9) * trial.emulate_bytes / total
+    if planned is None:
+        return None
+    return float(planned) * (trial.emulate_bytes / total if trial.emulate_bytes is not None and total else 1.0)
 
 
 def benchmark_command(program: str, trial: Trial, folder: Path, *, port: int, out: Path) -> list[str]:
@@ -94,15 +98,19 @@ def benchmark_command(program: str, trial: Trial, folder: Path, *, port: int, ou
 
 
 def start_up(talk: str) -> dict[str, float]:
-    """Weights, KV pool and its tokens as vLLM reports them, versions 0.7 and later."""
-    weights = first_number(r"Model loading took ([\d.]+) (?:GiB|GB)", talk)
-    if weights is None:
-        weights = first_number(r"Loading model weights took ([\d.]+) (?:GiB|GB)", talk)
-    pool = first_number(r"Available KV cache memory: ([\d.]+) GiB", talk)
-    tokens = first_number(r"GPU KV cache size: ([\d,]+) tokens", talk)
+    """Weights, KV pool and its tokens as vLLM reports them, since 0.4; each worker and engine core says its own.
+
+    The oldest versions count the pool in blocks of 16 tokens, as their default was.
+    """
+    weights = highest(
+        r"Model loading took ([\d.]+) (?:GiB|GB)", r"Loading model weights took ([\d.]+) (?:GiB|GB)", text=talk
+    )
+    pool = numbers(r"Available KV cache memory: ([\d.]+) GiB", talk)
+    tokens = numbers(r"GPU KV cache size: ([\d,]+) tokens", talk)
+    blocks = numbers(r"# (?:GPU|cuda) blocks: (\d+)", talk)
     found: dict[str, Any] = {
         "weights": None if weights is None else weights * GIB,
-        "kv_pool": None if pool is None else pool * GIB,
-        "kv_tokens": tokens,
+        "kv_pool": min(pool) * GIB if pool else None,
+        "kv_tokens": min(tokens) if tokens else min(blocks) * OLD_BLOCK_TOKENS if blocks else None,
     }
     return {rule: float(value) for rule, value in found.items() if value is not None}
