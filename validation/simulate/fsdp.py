@@ -21,6 +21,8 @@ from validation.simulate.tracker import Tracker
 KNOWN_TORCH = "2.13"
 """The minor version whose private modules are as this file expects them."""
 DEVICE = "meta"
+GATHERS = ("unshard", "wait_for_unshard")
+"""Methods of a group of parameters that bring it together."""
 
 
 class Stream:
@@ -131,6 +133,7 @@ def ranks(tracker: Tracker, world_size: int) -> Iterator[Any]:
         for module in (init, shard):
             patches.enter_context(replaced(module, "_get_device_from_mesh", lambda mesh: torch.device(DEVICE)))
         patches.enter_context(replaced(group.FSDPParamGroup, "_validate_no_meta_params", lambda self: None))
+        patches.enter_context(_gathered_labelled(tracker, group.FSDPParamGroup))
         patches.enter_context(_propagation_muted(tracker))
         distributed.init_process_group("fake", rank=0, world_size=world_size, store=store)
         patches.callback(distributed.destroy_process_group)
@@ -158,6 +161,24 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     """This rank's part of a tensor."""
     part: torch.Tensor = getattr(tensor, "_local_tensor", tensor)
     return part
+
+
+@contextlib.contextmanager
+def _gathered_labelled(tracker: Tracker, owner: Any) -> Iterator[None]:
+    """Whole weights that are there for a while, and what they are gathered through, are `gathered`."""
+    with contextlib.ExitStack() as patches:
+        for name in GATHERS:
+            inner = getattr(owner, name)
+
+            def labelled(*args: Any, inner: Any = inner, **kwargs: Any) -> Any:
+                before, tracker.label = tracker.label, "gathered"
+                try:
+                    return inner(*args, **kwargs)
+                finally:
+                    tracker.label = before
+
+            patches.enter_context(replaced(owner, name, labelled))
+        yield
 
 
 @contextlib.contextmanager

@@ -84,6 +84,8 @@ class Tracker(TorchDispatchMode):
         self.num_ops = 0
         self.muted = False
         self.stream = 0
+        self.label: str | None = None
+        """Category of what is born from here on, where nobody says another."""
         self._kernels = kernels
         self._answers = answers
         self._live: dict[int, Storage] = {}
@@ -145,7 +147,7 @@ class Tracker(TorchDispatchMode):
     def _storage(self, nbytes: int, op: str, shape: tuple[int, ...], category: str | None) -> Storage:
         self._num_storages += 1
         phase = _inside_autograd() or self.phase
-        return Storage(self._num_storages, nbytes, op, phase, shape, category, stream=self.stream)
+        return Storage(self._num_storages, nbytes, op, phase, shape, category or self.label, stream=self.stream)
 
     def _see(self, tensor: torch.Tensor, op: str, category: str | None) -> Storage | None:
         """Follow the tensor's storage; what was new about it."""

@@ -38,6 +38,12 @@ def test_a_rank_gathers_one_layer_at_a_time_beside_the_embeddings() -> None:
     assert few.memory.static > 30 * many.memory.static
 
 
+def test_what_is_gathered_counts_as_workspace_and_not_as_activations() -> None:
+    """At the loss the embeddings and head are there in 16 bit, with a layer or two; never the whole model."""
+    parts = sharded(64).memory.peak.parts
+    assert 2 * EMBEDDINGS <= parts["gathered"] < 2 * PARAMS
+
+
 def test_another_torch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "9.9.0")
     with pytest.raises(CaseError, match=r"torch 2.13; 9.9.0"):
