@@ -10,6 +10,7 @@ JSON, which every YAML reader takes.
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import shlex
@@ -27,14 +28,26 @@ from validation.trial import Trial, TrialError, slug, trial_of
 TARGETS = ("slurm", "kubernetes")
 IMAGE = "pytorch/pytorch:latest"
 """Named in the manifest for the user to replace; nothing is pulled here."""
+START_S = 600.0
+"""On top of a trial's own limit: nodes of a cluster start and join one another."""
+PULL_S = 3600.0
+"""A Job's deadline counts from its creation, so waiting for nodes and pulling images is in it."""
 PORT = 29500
 MOST_K8S_NAME = 63
 
 
 def emit(trials: Sequence[Trial], target: str, folder: Path) -> list[Path]:
-    """Write a job for each trial; returns what was written. Raises RecordError for a target not known."""
+    """Write a job for each trial; returns what was written.
+
+    Raises RecordError for a target not known, and for trials that no job of ours can run.
+    """
     if target not in TARGETS:
         raise RecordError(f"--emit {target}: one of {', '.join(TARGETS)}")
+    for trial in trials:
+        if trial.engine != "transformers":
+            raise RecordError(f"{trial.id}: jobs replay engine transformers; {trial.engine} brings its own launcher")
+        if trial.mode == "infer" and trial.nodes > 1:
+            raise RecordError(f"{trial.id}: Transformers' device_map does not span machines; {trial.nodes} are planned")
     written = []
     for trial in trials:
         own = folder / trial.id
@@ -73,7 +86,7 @@ def torchrun(trial: Trial, *, address: str, node_rank: str) -> str:
 def sbatch(trial: Trial) -> str:
     """The Slurm script; start it with `sbatch replay.sbatch` in its own folder."""
     name = slug(trial.id)[:60]
-    minutes = max(5, -(-int(trial.time_limit_s) // 60))
+    minutes = -(-int(START_S + trial.time_limit_s) // 60)
     run = torchrun(trial, address="$MASTER_ADDR", node_rank="$SLURM_NODEID")
     return "\n".join(
         [
@@ -112,7 +125,10 @@ def kubernetes_job(trial: Trial) -> dict[str, Any]:
             {"name": "TRANSFORMERS_OFFLINE", "value": "1"},
         ],
         "resources": {"limits": {"nvidia.com/gpu": str(gpus_per_node(trial))}},
-        "volumeMounts": [{"name": "replay", "mountPath": "/replay"}],
+        "volumeMounts": [
+            {"name": "replay", "mountPath": "/replay"},
+            {"name": "shm", "mountPath": "/dev/shm"},  # NCCL passes data between GPUs of a node through it
+        ],
     }
     pod = {
         "metadata": {"labels": {"job": name}},
@@ -120,7 +136,10 @@ def kubernetes_job(trial: Trial) -> dict[str, Any]:
             "restartPolicy": "Never",
             "subdomain": name,
             "containers": [container],
-            "volumes": [{"name": "replay", "persistentVolumeClaim": {"claimName": name}}],
+            "volumes": [
+                {"name": "replay", "persistentVolumeClaim": {"claimName": name}},
+                {"name": "shm", "emptyDir": {"medium": "Memory"}},
+            ],
         },
     }
     job = {
@@ -132,7 +151,7 @@ def kubernetes_job(trial: Trial) -> dict[str, Any]:
             "completions": trial.nodes,
             "parallelism": trial.nodes,
             "backoffLimit": 0,
-            "activeDeadlineSeconds": max(300, int(trial.time_limit_s)),
+            "activeDeadlineSeconds": int(PULL_S + trial.time_limit_s),
             "template": pod,
         },
     }
@@ -140,7 +159,7 @@ def kubernetes_job(trial: Trial) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name},
-        "spec": {"clusterIP": "None", "selector": {"job": name}},
+        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {"job": name}},
     }
     return {"apiVersion": "v1", "kind": "List", "items": [service, job]}
 
@@ -183,7 +202,17 @@ def collected(folder: Path, out: Path) -> Record:
     seen = (result or {}).get("device") or {}
     name = str(seen.get("device", "unknown"))
     finished = Finished(outcome=outcome, result=result or {}, talk=talk, started=time.time())
-    environment = {"gpu": name, "gpus": trial.gpus, "planned_gpu": trial.gpu, **((result or {}).get("versions") or {})}
+    left = next((f for f in (folder / "result.json", talk_file, folder / "trial.json") if f.is_file()), folder)
+    environment = {
+        "gpu": name,
+        "gpus": trial.gpus,
+        "nodes": trial.nodes,
+        "planned_gpu": trial.gpu,
+        **((result or {}).get("versions") or {}),
+        **{f"device_{key}" if key == "device" else key: value for key, value in seen.items()},
+        "command": torchrun(trial, address="$MASTER_ADDR", node_rank="$NODE_RANK"),
+        "date": datetime.datetime.fromtimestamp(left.stat().st_mtime, datetime.UTC).isoformat(timespec="seconds"),
+    }
     record = record_of_trial(trial, finished, environment, same_gpu=is_planned_gpu(trial.gpu, name))
     write_record(record, out / slug(name) / f"{trial.id}.json")
     return record

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from validation.trial import Expected, Trial, TrialError, slug
+from validation.duration import seconds_of
+from validation.trial import DEFAULT_TIME_LIMIT_S, Expected, Trial, TrialError, slug
 
 SCHEMA = "planner/plan/v1"
 FILE_NAME = "plan.json"
 MAX_FILE_BYTES = 2**28
+LIMIT_TIMES = 3.0
+"""A trial is ended after so many times what it should take."""
 
 MEMORY_RULES = {"allocated": "allocated_peak_bytes", "reserved": "reserved_peak_bytes", "device": "device_peak_bytes"}
 RATE_RULES = {
@@ -103,7 +107,7 @@ def trial_of_workload(
     models = inputs.get("models") or {}
     placement = workload["placements"][0]
     options = (inputs.get("engine_options") or {}).get(workload["name"]) or spec.get("engine_options") or {}
-    return Trial(
+    made = Trial(
         id=slug(f"{plan}-{workload['name']}"),
         mode=workload["mode"],
         engine=workload["engine"],
@@ -118,6 +122,7 @@ def trial_of_workload(
         fits=workload["fits"],
         usable_bytes=workload["memory"]["usable_bytes"],
     )
+    return replace(made, time_limit_s=max(DEFAULT_TIME_LIMIT_S, LIMIT_TIMES * seconds_of(made)))
 
 
 def training_extras(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,24 @@ def test_every_node_of_the_kubernetes_job_is_a_pod_with_its_gpus(trial: Trial) -
         assert len(name) <= 63
 
 
+def test_a_job_has_time_to_start_beside_the_trials_own(trial: Trial) -> None:
+    """The limit of 300 s and an hour for nodes and images, or ten minutes for nodes alone."""
+    _, job = kubernetes_job(trial)["items"]
+    assert job["spec"]["activeDeadlineSeconds"] == 3900
+    assert "#SBATCH --time=15" in sbatch(trial).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [({"engine": "vllm"}, "its own launcher"), ({"mode": "infer"}, "does not span machines")]
+)
+def test_what_a_job_cannot_run_is_refused_before_it_is_written(
+    trial: Trial, change: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RecordError, match=says):
+        emit([replace(trial, **change)], "slurm", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_results_of_jobs_become_records(trial: Trial, tmp_path: Path) -> None:
     for name in ("done", "lost", "full"):
         emit([replace(trial, id=name)], "slurm", tmp_path / "jobs")
@@ -62,7 +80,9 @@ def test_results_of_jobs_become_records(trial: Trial, tmp_path: Path) -> None:
     records = {r.id: r for r in collect(tmp_path / "jobs", tmp_path / "out")}
     states = {name: r.outcome.state for name, r in records.items() if r.outcome}
     assert states == {"done": "ok", "lost": "error", "full": "oom"}
-    assert records["done"].environment["torch"] == "2.13"
+    known = records["done"].environment
+    assert (known["torch"], known["nodes"]) == ("2.13", 2)
+    assert known["date"].startswith("20")
     assert (tmp_path / "out" / "nvidia-l4" / "done.json").is_file()
 
 
