@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,8 +18,8 @@ NODE_STEPS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512
 """Numbers of whole nodes that are tried."""
 LONG_SEQUENCE_TOKENS = 32768
 """Below this, splitting the tokens of one sequence gains nothing."""
-Layout = tuple[int, int, int, int, int, int, int]
-"""Kind, tensor, pipeline, data, context, expert, nodes."""
+Split = tuple[int, int, int, int, int]
+"""Tensor, pipeline, data, context, expert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,9 @@ class Layouts:
     """Whole nodes that one replica spans; 1 = a part of one node, or all of it."""
 
     @classmethod
-    def of(cls, rows: Iterable[Layout]) -> Self:
-        """From tuples."""
-        table = np.array(list(rows), dtype=np.int64).reshape(-1, 7).T
-        kind, tensor, pipeline, data, context, expert, nodes = table
+    def of(cls, kind: Ints, splits: Ints, nodes: Ints) -> Self:
+        """From columns; one row of `splits` is a `Split`."""
+        tensor, pipeline, data, context, expert = np.ascontiguousarray(splits.T)
         return cls(kind=kind, tensor=tensor, pipeline=pipeline, data=data, context=context, expert=expert, nodes=nodes)
 
     def __len__(self) -> int:
@@ -115,38 +114,57 @@ def infer_layouts(
     node and pipeline stages go from node to node. Nodes of fewer than `smallest_node` GPUs are not joined.
     """
     most = min(most_nodes, max(1, model.num_layers))
-    return Layouts.of(
-        row
-        for kind, host in kinds
-        for nodes in node_counts(host, splits, several=several, most=most, smallest=smallest_node)
-        for row in infer_rows(model, splits, pin, kind, host, nodes)
+    return spread(
+        ((k, h, node_counts(h, splits, several=several, most=most, smallest=smallest_node)) for k, h in kinds),
+        lambda num_gpus, nodes: infer_rows(model, splits, pin, num_gpus, nodes),
     )
 
 
-def infer_rows(model: Model, splits: Splits, pin: Pin, kind: int, host: Host, nodes: int) -> Iterator[Layout]:
-    whole = host.num_gpus * nodes
+def spread(
+    kinds: Iterable[tuple[int, Host, tuple[int, ...]]], splits_of: Callable[[int, int], Iterable[Split]]
+) -> Layouts:
+    """The splits of every kind of machine over each of its numbers of nodes; those of nodes with equal numbers of
+    GPUs are found once."""
+    known: dict[tuple[int, int], Ints] = {}
+    places: list[tuple[int, int]] = []
+    tables: list[Ints] = []
+    for kind, host, counts in kinds:
+        for nodes in counts:
+            at = host.num_gpus, nodes
+            if at not in known:
+                known[at] = np.array(list(splits_of(*at)), dtype=np.int64).reshape(-1, 5)
+            places.append((kind, nodes))
+            tables.append(known[at])
+    rows = np.array(places, dtype=np.int64).reshape(-1, 2)
+    kind_column, node_column = np.repeat(rows, [len(t) for t in tables], axis=0).T
+    return Layouts.of(kind_column, np.concatenate([np.empty((0, 5), dtype=np.int64), *tables]), node_column)
+
+
+def infer_rows(model: Model, splits: Splits, pin: Pin, num_gpus: int, nodes: int) -> Iterator[Split]:
+    """How one replica may be split over so many nodes of `num_gpus` GPUs."""
+    whole = num_gpus * nodes
     experts = num_experts(model)
     tensor_open = head_divisors(model) if "tensor" in splits.dimensions else (1,)
-    tensor_open = tuple(t for t in tensor_open if host.num_gpus % t == 0)
+    tensor_open = tuple(t for t in tensor_open if num_gpus % t == 0)
     for tensor in degrees(pin.tensor_parallel, tensor_open):
         stages = divisors(whole // tensor) if "pipeline" in splits.dimensions and tensor <= whole else (1,)
         for pipeline in degrees(pin.pipeline_parallel, (s for s in stages if s <= max(1, model.num_layers))):
             for data in degrees(pin.data_parallel, (1,)):
                 for context in degrees(pin.context_parallel, (1,)):
                     gpus = tensor * pipeline * data * context
-                    if not seats(gpus, host, nodes):
+                    if not seats(gpus, num_gpus, nodes):
                         continue
                     spread = tensor * data
                     both = experts and "expert" in splits.dimensions and spread > 1 and experts % spread == 0
                     for expert in degrees(pin.expert_parallel, (1, spread) if both else (1,)):
-                        yield kind, tensor, pipeline, data, context, expert, nodes
+                        yield tensor, pipeline, data, context, expert
 
 
-def seats(gpus: int, host: Host, nodes: int) -> bool:
-    """The GPUs of a replica are a part that divides one node, or all of several nodes."""
+def seats(gpus: int, num_gpus: int, nodes: int) -> bool:
+    """The GPUs of a replica are a part that divides one node of `num_gpus` GPUs, or all of several nodes."""
     if nodes > 1:
-        return gpus == host.num_gpus * nodes
-    return gpus <= host.num_gpus and host.num_gpus % gpus == 0
+        return gpus == num_gpus * nodes
+    return gpus <= num_gpus and num_gpus % gpus == 0
 
 
 def train_layouts(
@@ -167,11 +185,11 @@ def train_layouts(
     Data-parallel ranks divide the global batch. `needs_ranks` leaves out runs of one rank,
     where sharding over ranks is nothing but another name for no sharding.
     """
-    return Layouts.of(
-        row
-        for kind, host in kinds
-        for nodes in node_counts(host, splits, several=several, most=most_nodes, smallest=smallest_node)
-        for row in train_rows(model, splits, pin, kind, host, nodes, global_batch, sequence_tokens, needs_ranks)
+    return spread(
+        ((k, h, node_counts(h, splits, several=several, most=most_nodes, smallest=smallest_node)) for k, h in kinds),
+        lambda num_gpus, nodes: train_rows(
+            model, splits, pin, num_gpus, nodes, global_batch, sequence_tokens, needs_ranks
+        ),
     )
 
 
@@ -191,18 +209,18 @@ def train_rows(
     model: Model,
     splits: Splits,
     pin: Pin,
-    kind: int,
-    host: Host,
+    num_gpus: int,
     nodes: int,
     global_batch: int,
     sequence_tokens: int,
     needs_ranks: bool,
-) -> Iterator[Layout]:
-    whole = host.num_gpus * nodes
+) -> Iterator[Split]:
+    """How one run may be split over so many nodes of `num_gpus` GPUs."""
+    whole = num_gpus * nodes
     dims = splits.dimensions
-    in_node = tuple(d for d in head_divisors(model) if host.num_gpus % d == 0)
+    in_node = tuple(d for d in head_divisors(model) if num_gpus % d == 0)
     stages = even_stages(model.num_layers, divisors(whole))
-    rings = tuple(d for d in divisors(host.num_gpus) if sequence_tokens >= LONG_SEQUENCE_TOKENS or d == 1)
+    rings = tuple(d for d in divisors(num_gpus) if sequence_tokens >= LONG_SEQUENCE_TOKENS or d == 1)
     experts = num_experts(model)
     for tensor in degrees(pin.tensor_parallel, in_node if "tensor" in dims else (1,)):
         for pipeline in degrees(pin.pipeline_parallel, stages if "pipeline" in dims else (1,)):
@@ -212,11 +230,11 @@ def train_rows(
                     continue
                 ranks = (whole // group,) if nodes > 1 else divisors(whole // group)
                 for data in degrees(pin.data_parallel, ranks if "data" in dims else (1,)):
-                    if not seats(group * data, host, nodes) or global_batch % data:
+                    if not seats(group * data, num_gpus, nodes) or global_batch % data:
                         continue
                     if needs_ranks and data * context == 1:
                         continue
                     spread = data * context
                     both = experts and "expert" in dims and spread > 1 and experts % spread == 0
                     for expert in degrees(pin.expert_parallel, (1, spread) if both else (1,)):
-                        yield kind, tensor, pipeline, data, context, expert, nodes
+                        yield tensor, pipeline, data, context, expert

@@ -90,13 +90,18 @@ def distinct_rows(*columns: NDArray[Any]) -> tuple[Ints, NDArray[np.intp]]:
     for column in wide:
         changes[1:] |= column[1:] != column[:-1]
     starts = np.flatnonzero(changes)
-    number: dict[tuple[Any, ...], int] = {}
-    runs = [number.setdefault(key, len(number)) for key in zip(*(c[starts].tolist() for c in wide), strict=True)]
     if not wide:
         return starts, np.zeros(size, dtype=np.intp)
-    index = np.array(runs, dtype=np.intp)
-    _, first = np.unique(index, return_index=True)
-    return starts[first], np.repeat(index, np.diff(starts, append=size))
+    number: dict[tuple[Any, ...], int] = {}
+    first: list[int] = []
+    runs: list[int] = []
+    for start, *key in zip(starts.tolist(), *(c[starts].tolist() for c in wide), strict=True):
+        known = number.setdefault(tuple(key), len(number))
+        if known == len(first):
+            first.append(start)
+        runs.append(known)
+    lengths = np.append(starts[1:], size) - starts
+    return np.array(first, dtype=np.int64), np.repeat(np.array(runs, dtype=np.intp), lengths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
