@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def candidates_of(
-    workload: InferWorkload | TrainWorkload, spec: Spec, supply: Supply, catalog: Catalog
+    workload: InferWorkload | TrainWorkload, spec: Spec, supply: Supply, catalog: Catalog, *, prune: bool = True
 ) -> WorkloadCandidates:
-    """Every way worth giving the optimiser for one workload, and why each other GPU is out.
+    """Every way worth giving the optimiser for one workload, and why each other GPU is out; without `prune` also
+    ways that are worth having only beside others.
 
     Raises UnknownNameError for names the catalogs lack, ImpossibleError for pins that contradict the model or
     each other.
@@ -34,6 +35,7 @@ def candidates_of(
         resolved=resolved,
         supply=supply,
         catalog=catalog,
+        prune=prune,
         facts=facts,
         splits=facts.splits_of(resolved.engine.name, workload.mode),
         most_nodes=most_nodes(spec, int(facts.value("most-nodes-per-replica"))),
@@ -49,7 +51,7 @@ def candidates_of(
         found = search_infer(search)
     else:
         found = search_train(search, horizon_months=spec.horizon.months)
-    kept = undominated(found)
+    kept = undominated(found) if prune else found
     able = frozenset(c.gpu for c in found)
     dropped = [*search.misses.dropped(workload.name, able)]
     if not any((workload.pin.gpu, workload.pin.node, workload.pin.offer)):

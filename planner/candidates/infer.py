@@ -10,7 +10,17 @@ import numpy as np
 from planner.candidates.layouts import Layouts, infer_layouts
 from planner.candidates.misses import Stage, gib_down
 from planner.candidates.offload import OffloadColumns, least_offload, none, open_places
-from planner.candidates.search import Search, TargetCheck, best_rows, device_fits, repeated, room_bytes, tightest_share
+from planner.candidates.search import (
+    Outline,
+    Search,
+    TargetCheck,
+    best_rows,
+    device_fits,
+    outlines,
+    repeated,
+    room_bytes,
+    tightest_share,
+)
 from planner.candidates.types import Candidate
 from planner.catalog.hosts import Host
 from planner.estimate.memory import infer_memory
@@ -199,9 +209,14 @@ def judged(
     good = search.meets(trial.layouts, checks)
     used = np.maximum(tightest_share(checks, len(rows)), share / replicas)
     chosen = best_batches(workload, trial, replicas, good & (replicas <= MOST_REPLICAS), used)
-    for row in chosen:
-        found = candidate(search, workload, job, number, trial, memory, speed, row, replicas, share, penalty)
-        yield replace(found, tightest_share=float(used[row]))
+    host_share = memory.host_bytes / trial.layouts.nodes
+    counts = np.full(len(rows), workload.pin.replicas) if workload.pin.replicas else replicas.astype(np.int64)
+    preference = number * PREFERENCE_STEP + penalty
+    found = outlines(
+        chosen, trial.layouts, preference=preference, replicas=counts, host_bytes_per_node=host_share, used=used
+    )
+    for outline in search.worth_building(found):
+        yield candidate(search, job, outline, trial, memory, speed, share)
 
 
 def taken(memory: Memory, rows: Ints) -> Memory:
@@ -297,40 +312,30 @@ def best_batches(workload: InferWorkload, trial: Trial, replicas: Floats, eligib
 
 
 def candidate(
-    search: Search,
-    workload: InferWorkload,
-    job: InferJob,
-    number: int,
-    trial: Trial,
-    memory: Memory,
-    speed: InferSpeed,
-    row: int,
-    replicas: Floats,
-    share: Floats,
-    penalty: int,
+    search: Search, job: InferJob, outline: Outline, trial: Trial, memory: Memory, speed: InferSpeed, share: Floats
 ) -> Candidate:
     """One row as a candidate."""
+    row = outline.row
     one = trial.take(np.array([row]))
-    kind = int(one.layouts.kind[0])
-    nodes = int(one.layouts.nodes[0])
-    count = workload.pin.replicas or int(replicas[row])
+    machine = search.supply.kinds[outline.kind]
 
     def at(column: Floats) -> float:
         return float(column[row] if len(column) > 1 else column[0])
 
     return Candidate(
-        id=f"{search.supply.kinds[kind].id}/{job.weights.id}/{way_name(one)}",
+        id=f"{machine.id}/{job.weights.id}/{way_name(one)}",
         workload=search.name,
-        kind=kind,
-        gpu=search.supply.kinds[kind].gpu,
+        kind=outline.kind,
+        gpu=machine.gpu,
         job=job,
         ways=one.ways(),
-        replicas=count,
-        gpus_per_replica=int(one.layouts.gpus[0]),
-        nodes_per_replica=nodes,
-        host_bytes_per_node=int(np.ceil(at(memory.host_bytes) / nodes)),
+        replicas=outline.replicas,
+        gpus_per_replica=outline.gpus_per_replica,
+        nodes_per_replica=outline.nodes_per_replica,
+        host_bytes_per_node=outline.host_bytes_per_node,
         rate=1.0 / float(share[row]) if share[row] > 0 else None,
-        preference=number * PREFERENCE_STEP + penalty,
+        preference=outline.preference,
+        tightest_share=outline.tightest_share,
         figures={
             "ttft_s": at(speed.ttft_s),
             "tpot_s": at(speed.tpot_s),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class Search:
     """Factors of the planning quantile."""
     misses: Misses = field(default_factory=Misses)
     evaluated: int = 0
+    prune: bool = True
+    """Whether ways that others make useless go before they become candidates."""
 
     @property
     def smallest_node(self) -> int:
@@ -114,6 +116,10 @@ class Search:
             self.misses.add(gpu, Stage.TARGET, float(worst[row]), reason, reachable(checks, row))
         return good
 
+    def worth_building(self, found: Sequence[Outline]) -> Sequence[Outline]:
+        """The rows that become candidates."""
+        return promising(found) if self.prune else found
+
 
 def reachable(checks: Sequence[TargetCheck], row: int) -> dict[str, float]:
     """The targets that a row misses, with what it reaches; empty where a pin is missed, which no target mends."""
@@ -171,7 +177,89 @@ def best_rows(groups: Ints, score: Floats, eligible: Bools, tie: Floats | None =
     return [int(r) for r in order[first]]
 
 
-def pieces_held(b: Candidate, a: Candidate) -> int:
+class Sized(Protocol):
+    """What decides whether one way makes another useless."""
+
+    @property
+    def kind(self) -> int: ...
+    @property
+    def preference(self) -> int: ...
+    @property
+    def replicas(self) -> int: ...
+    @property
+    def gpus_per_replica(self) -> int: ...
+    @property
+    def nodes_per_replica(self) -> int: ...
+    @property
+    def host_bytes_per_node(self) -> int: ...
+    @property
+    def tightest_share(self) -> float: ...
+    @property
+    def gpus(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """A row that may become a candidate; the words mean what they mean there."""
+
+    row: int
+    kind: int
+    preference: int
+    replicas: int
+    gpus_per_replica: int
+    nodes_per_replica: int
+    host_bytes_per_node: int
+    tightest_share: float
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all replicas."""
+        return self.replicas * self.gpus_per_replica
+
+
+def outlines(
+    rows: Sequence[int], layouts: Layouts, *, preference: int, replicas: Ints, host_bytes_per_node: Floats, used: Floats
+) -> list[Outline]:
+    """The rows named, of columns of a trial; `used` is the tightest share."""
+    at = np.asarray(rows, dtype=np.int64)
+    columns = (layouts.kind, replicas, layouts.gpus, layouts.nodes, np.ceil(host_bytes_per_node), used)
+    return [
+        Outline(
+            row=row,
+            kind=kind,
+            preference=preference,
+            replicas=count,
+            gpus_per_replica=gpus,
+            nodes_per_replica=nodes,
+            host_bytes_per_node=int(host),
+            tightest_share=share,
+        )
+        for row, kind, count, gpus, nodes, host, share in zip(
+            rows, *(np.broadcast_to(c, (len(layouts),))[at].tolist() for c in columns), strict=True
+        )
+    ]
+
+
+def promising(found: Sequence[Outline]) -> list[Outline]:
+    """Those that no other makes useless and that are no equals of it, in the same order.
+
+    Most rows go here, before anything is said about them. "Makes useless" is transitive, so what `undominated` keeps
+    of all candidates is the same.
+    """
+
+    def order(o: Outline) -> tuple[float, ...]:
+        return o.preference, o.gpus, o.host_bytes_per_node, o.tightest_share
+
+    by_kind: dict[int, list[Outline]] = {}
+    for o in sorted(found, key=order):
+        rivals = by_kind.setdefault(o.kind, [])
+        if not any(dominates(r, o) and order(r) < order(o) for r in rivals):
+            rivals.append(o)
+    kept = {o.row for rivals in by_kind.values() for o in rivals}
+    return [o for o in found if o.row in kept]
+
+
+def pieces_held(b: Sized, a: Sized) -> int:
     """Pieces of `a` that fit where one piece of `b` sits."""
     a_gpus, b_gpus = a.gpus_per_replica // a.nodes_per_replica, b.gpus_per_replica // b.nodes_per_replica
     held = b_gpus // a_gpus
@@ -180,7 +268,7 @@ def pieces_held(b: Candidate, a: Candidate) -> int:
     return held
 
 
-def dominates(a: Candidate, b: Candidate) -> bool:
+def dominates(a: Sized, b: Sized) -> bool:
     """`a` fits wherever `b` does, on the same kind of machine, and is preferred no less: exact, whatever the prices.
 
     Of ways with as many GPUs the one with less room in its targets makes no other useless.

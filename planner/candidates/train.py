@@ -10,7 +10,17 @@ import numpy as np
 from planner.candidates.layouts import Layouts, divisors, train_layouts
 from planner.candidates.misses import Stage, gib_down
 from planner.candidates.offload import least_share, open_places
-from planner.candidates.search import Search, TargetCheck, best_rows, device_fits, repeated, room_bytes, tightest_share
+from planner.candidates.search import (
+    Outline,
+    Search,
+    TargetCheck,
+    best_rows,
+    device_fits,
+    outlines,
+    repeated,
+    room_bytes,
+    tightest_share,
+)
 from planner.candidates.types import Candidate
 from planner.catalog.hosts import Host
 from planner.estimate.memory import train_memory
@@ -217,9 +227,11 @@ def judged(
     table = np.stack([lay.kind, lay.tensor, lay.pipeline, lay.data, lay.context, lay.expert, lay.nodes])
     _, group = np.unique(table, axis=1, return_inverse=True)
     peak, held = np.broadcast_to(memory.device_peak_bytes, size)[rows], host[rows]
-    for row in best_rows(np.asarray(group, dtype=np.int64).reshape(-1), -rate, quick):
-        found = candidate(search, workload, job, preference, trial, speed, row, float(peak[row]), float(held[row]))
-        yield replace(found, tightest_share=float(used[row]))
+    chosen = best_rows(np.asarray(group, dtype=np.int64).reshape(-1), -rate, quick)
+    counts = np.full(len(rows), workload.pin.replicas or 1)
+    found = outlines(chosen, lay, preference=preference, replicas=counts, host_bytes_per_node=held, used=used)
+    for outline in search.worth_building(found):
+        yield candidate(search, job, outline, trial, speed, float(peak[outline.row]))
 
 
 def target_checks(workload: TrainWorkload, rate: Floats, horizon_months: int) -> list[TargetCheck]:
@@ -251,39 +263,32 @@ def tokens_asked(workload: TrainWorkload) -> float | None:
 
 
 def candidate(
-    search: Search,
-    workload: TrainWorkload,
-    job: TrainJob,
-    preference: int,
-    trial: Trial,
-    speed: TrainSpeed,
-    row: int,
-    peak: float,
-    host: float,
+    search: Search, job: TrainJob, outline: Outline, trial: Trial, speed: TrainSpeed, peak: float
 ) -> Candidate:
     """One row as a candidate."""
+    row, nodes = outline.row, outline.nodes_per_replica
     one = trial.take(np.array([row]))
     lay = one.layouts
-    kind, nodes = int(lay.kind[0]), int(lay.nodes[0])
-    rate = float(speed.tokens_per_second[row])
+    machine = search.supply.kinds[outline.kind]
     moved = f"-o{one.optimizer_cpu[0]:.4g}p{one.params_cpu[0]:.4g}" if one.optimizer_cpu[0] else ""
     splits = f"tp{lay.tensor[0]}pp{lay.pipeline[0]}dp{lay.data[0]}cp{lay.context[0]}ep{lay.expert[0]}n{nodes}"
     name = f"{job.precision}-{job.sharding}-{job.checkpointing}/{splits}m{one.micro[0]}{moved}"
     return Candidate(
-        id=f"{search.supply.kinds[kind].id}/{name}",
+        id=f"{machine.id}/{name}",
         workload=search.name,
-        kind=kind,
-        gpu=search.supply.kinds[kind].gpu,
+        kind=outline.kind,
+        gpu=machine.gpu,
         job=job,
         ways=one.ways(),
-        replicas=workload.pin.replicas or 1,
-        gpus_per_replica=int(lay.gpus[0]),
+        replicas=outline.replicas,
+        gpus_per_replica=outline.gpus_per_replica,
         nodes_per_replica=nodes,
-        host_bytes_per_node=int(np.ceil(host)),
+        host_bytes_per_node=outline.host_bytes_per_node,
         rate=None,
-        preference=preference,
+        preference=outline.preference,
+        tightest_share=outline.tightest_share,
         figures={
-            "tokens_per_second": rate,
+            "tokens_per_second": float(speed.tokens_per_second[row]),
             "step_s": float(speed.step_s[row]),
             "device_peak_bytes": peak,
             "micro_batch": float(one.micro[0]),
