@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from planner.report.sections import HorizonView, SensitivityView
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -365,6 +367,8 @@ class ReportView:
     """(workload, GPU, reason), for `rejected.csv`."""
     proof: str
     proof_facts: tuple[Pair, ...]
+    horizon: HorizonView | None
+    sensitivity: SensitivityView | None
     outlook: tuple[str, ...]
     """What would change the answer, a sentence a line: one more node, other prices, less power, one GPU type."""
     evidence: tuple[EvidenceRow, ...]

@@ -19,10 +19,12 @@ from planner.report.decision import (
     status_word,
 )
 from planner.report.evidence import evidence_rows, unproven_lines
+from planner.report.horizon import horizon_view
 from planner.report.language import ENGLISH, _, speaking, spoken_now
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.outlook import outlook_lines
 from planner.report.proof import proof_facts, proof_sentence
+from planner.report.sensitivity import sensitivity_view
 from planner.report.types import (
     ConflictRow,
     FactRow,
@@ -95,6 +97,7 @@ def _view(plan: Plan, audience: str) -> ReportView:
     names = {w.gpu: w.gpu_name for w in plan.workloads}
     headroom = _headroom(plan)
     workloads = tuple(workload_view(w, index=i, headroom=headroom) for i, w in enumerate(plan.workloads))
+    horizon, sensitivity = horizon_view(plan), sensitivity_view(plan)
     rejected = tuple(rejected_group(w.name, w.rejected, index=i) for i, w in enumerate(plan.workloads) if w.rejected)
     return ReportView(
         audience=audience,
@@ -111,7 +114,13 @@ def _view(plan: Plan, audience: str) -> ReportView:
         figures=key_figures(plan, workloads),
         asked=asked_of_reader(plan),
         confidence=confidence_notes(plan, workloads),
-        sections=_sections(plan, workloads, rejected, AUDIENCES[audience]),
+        sections=_sections(
+            plan,
+            workloads,
+            rejected,
+            AUDIENCES[audience],
+            further={"horizon": horizon is not None, "sensitivity": sensitivity is not None},
+        ),
         bill=bill_view(plan, names),
         fleet=fleet_view(plan, names),
         fleet_more=_fleet_more(plan),
@@ -120,6 +129,8 @@ def _view(plan: Plan, audience: str) -> ReportView:
         all_rejected=_all_rejected(plan),
         proof=proof_sentence(plan),
         proof_facts=proof_facts(plan),
+        horizon=horizon,
+        sensitivity=sensitivity,
         outlook=tuple(outlook_lines(plan)),
         evidence=evidence_rows(plan),
         unproven=tuple(unproven_lines(plan)),
@@ -157,9 +168,14 @@ def masthead(plan: Plan) -> Masthead:
 
 
 def _sections(
-    plan: Plan, workloads: Sequence[WorkloadView], rejected: Sequence[RejectedGroup], asked: Sequence[str]
+    plan: Plan,
+    workloads: Sequence[WorkloadView],
+    rejected: Sequence[RejectedGroup],
+    asked: Sequence[str],
+    *,
+    further: Mapping[str, bool],
 ) -> tuple[Section, ...]:
-    """The table of contents: of the sections asked for, those that have something to say."""
+    """The table of contents: of the sections asked for, those that have something to say; `further` says it of some."""
     unplaceable = plan.infeasible is not None and bool(plan.infeasible.unplaceable)
     present = {
         "decision": True,
@@ -173,6 +189,7 @@ def _sections(
         "assumptions": bool(plan.inputs.facts or plan.inputs.assumptions),
         "reproduce": True,
         "glossary": True,
+        **further,
     }
     inner = {"workloads": tuple(Section(id=w.id, title=w.name) for w in workloads)}
     wanted = [k for k in SECTIONS if present[k] and k in asked]

@@ -209,6 +209,8 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "infeasible": marked("Why there is no plan"),
         "materials": marked("Bill of materials"),
         "fleet": marked("Fleet map"),
+        "horizon": marked("Cost over the horizon"),
+        "sensitivity": marked("What would change the answer"),
         "workloads": marked("Workloads"),
         "rejected": marked("What was rejected, and why"),
         "proof": marked("What the solver proved"),
@@ -222,10 +224,19 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
 AUDIENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "all": tuple(SECTIONS),
-        "management": ("decision", "infeasible", "materials", "fleet", "proof", "glossary"),
-        "procurement": ("decision", "infeasible", "materials", "fleet", "assumptions", "reproduce", "glossary"),
+        "management": ("decision", "infeasible", "materials", "fleet", "horizon", "sensitivity", "proof", "glossary"),
+        "procurement": (
+            "decision",
+            "infeasible",
+            "materials",
+            "fleet",
+            "horizon",
+            "assumptions",
+            "reproduce",
+            "glossary",
+        ),
         "engineering": (
-            *("decision", "infeasible", "fleet", "workloads", "rejected", "proof", "evidence"),
+            *("decision", "infeasible", "fleet", "sensitivity", "workloads", "rejected", "proof", "evidence"),
             *("assumptions", "reproduce", "glossary"),
         ),
     }

@@ -15,17 +15,17 @@ from planner.report.html import render_html
 from planner.report.view import view_of
 from planner.resources import data_folder
 
-VOID = {"meta", "br", "line", "rect"}
+VOID = {"meta", "br", "circle", "line", "rect"}
 ALLOWED_TAGS = {
-    "a", "article", "b", "body", "br", "caption", "code", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "head",
-    "header", "html", "li", "line", "main", "meta", "nav", "ol", "p", "rect", "section", "span", "style", "svg",
-    "table", "tbody", "td", "text", "tfoot", "th", "thead", "title", "tr", "ul",
+    "a", "article", "b", "body", "br", "caption", "circle", "code", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4",
+    "head", "header", "html", "li", "line", "main", "meta", "nav", "ol", "p", "rect", "section", "span", "style",
+    "svg", "table", "tbody", "td", "text", "tfoot", "th", "thead", "title", "tr", "ul",
 }  # fmt: skip
 ALLOWED_ATTRIBUTES = {
-    "aria-hidden", "aria-label", "aria-labelledby", "charset", "class", "content", "fill", "font-size", "font-weight",
-    "height", "href", "http-equiv", "id", "lang", "media", "name", "role", "rx", "scope", "stroke",
-    "stroke-dasharray", "stroke-width", "style", "tabindex", "text-anchor", "viewbox", "width", "x", "x1", "x2", "y",
-    "y1", "y2",
+    "aria-hidden", "aria-label", "aria-labelledby", "charset", "class", "content", "cx", "cy", "dy", "fill",
+    "font-size", "font-weight", "height", "href", "http-equiv", "id", "lang", "media", "name", "r", "role", "rx",
+    "scope", "stroke", "stroke-dasharray", "stroke-linecap", "stroke-width", "style", "tabindex", "text-anchor",
+    "viewbox", "width", "x", "x1", "x2", "y", "y1", "y2",
 }  # fmt: skip
 HOSTILE = (
     "<script>alert(1)</script>",

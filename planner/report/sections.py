@@ -1,0 +1,179 @@
+"""Views of the sections on money, sensitivity, the machine room, risks and approval: text ready to print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A line of the grid and its label."""
+
+    at: str
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stroke:
+    """A straight piece of a line."""
+
+    style: str
+    x1: str
+    y1: str
+    x2: str
+    y2: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A letter on a line, or a point of its own."""
+
+    style: str
+    x: str
+    y: str
+    text_y: str
+    letter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A line chart."""
+
+    label: str
+    """What it shows, in words: for those who do not see it."""
+    height: str
+    floor: str
+    """Where the axis across stands."""
+    across: tuple[Tick, ...]
+    up: tuple[Tick, ...]
+    strokes: tuple[Stroke, ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayRow:
+    """One way to pay for the fleet."""
+
+    letter: str
+    style: str
+    name: str
+    once: str
+    per_month: str
+    total: str
+    more: str
+    break_even: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CashRow:
+    """Payments of one stretch of time."""
+
+    label: str
+    cells: tuple[str, ...]
+    """As `CashFlow.kinds`, then their sum."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CashFlow:
+    """Payments by time and kind; every sum is that of the shown amounts."""
+
+    kinds: tuple[str, ...]
+    rows: tuple[CashRow, ...]
+    total: CashRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HorizonView:
+    """Cost over the horizon."""
+
+    lead: str
+    plot: Plot | None
+    """None where there is one way to pay."""
+    across: str
+    """What the axis across counts."""
+    up: str
+    ways: tuple[WayRow, ...]
+    """As planned, then the others."""
+    cash: CashFlow
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwingRow:
+    """What the fleet costs at both ends of one uncertainty, as a bar around what is planned."""
+
+    label: str
+    low_end: str
+    """What changes at the cheaper end."""
+    high_end: str
+    low: str
+    high: str
+    """Cost per hour at both ends."""
+    left: str
+    """Start of the bar and its length to the planned cost, then from there to the other end; percent of the track."""
+    below: str
+    above: str
+    told: str
+    """The row in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tornado:
+    """Uncertainties, the widest first."""
+
+    rows: tuple[SwingRow, ...]
+    planned_at: str
+    planned: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowthRow:
+    """How far the traffic of one service may grow before it needs another replica."""
+
+    letter: str
+    tone: str
+    name: str
+    used_at: str
+    """Length of the bar: today's demand of what the replicas carry, percent of the track."""
+    used: str
+    room: str
+    due: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrowthView:
+    """Demand against capacity, and when the next order is due."""
+
+    lead: str
+    rows: tuple[GrowthRow, ...]
+    more: str
+    plot: Plot | None
+    across: str
+    up: str
+    lines: tuple[tuple[str, str, str], ...]
+    """Style, letter and meaning of each line."""
+    rate: str
+    """Growth for which the last column is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParetoView:
+    """The front of cost and power."""
+
+    plot: Plot
+    across: str
+    up: str
+    rows: tuple[tuple[str, str, str, str, str], ...]
+    """Letter, cost per hour, power, GPUs, nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensitivityView:
+    """What would change the answer."""
+
+    tornado: Tornado | None
+    growth: GrowthView | None
+    pareto: ParetoView | None
+    sentences: tuple[str, ...]
