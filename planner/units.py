@@ -26,6 +26,11 @@ MONTHS_PER_YEAR = 12
 WATTS_PER_KW = 1000
 BITS_PER_BYTE = 8
 GRAMS_PER_KG = 1000
+KG_PER_TONNE = 1000
+BTU_PER_HOUR_PER_KW = 3412.142
+"""1 kWh is 3,412.142 BTU (International Table)."""
+KW_PER_COOLING_TON = 3.516853
+"""A ton of refrigeration is 12,000 BTU an hour."""
 
 
 def ceil_div(a: int, b: int) -> int:

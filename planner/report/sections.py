@@ -177,3 +177,50 @@ class SensitivityView:
     growth: GrowthView | None
     pareto: ParetoView | None
     sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceRow:
+    """What one line of the bill needs of our own machine room."""
+
+    item: str
+    rack_units: str
+    power_kw: str
+    heat: str
+    ports: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacilityView:
+    """The machine room: space, power, cooling, network, carbon."""
+
+    lead: str
+    rows: tuple[SpaceRow, ...]
+    total: SpaceRow
+    racks: tuple[tuple[str, str], ...]
+    """Power that a rack takes, and how many racks that makes."""
+    figures: tuple[tuple[str, str], ...]
+    """Label and value, of all machines wherever they stand."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskRow:
+    """Something that may turn out otherwise, what to do about it, and who has to."""
+
+    level: str
+    """`high`, `medium` or `low`."""
+    level_word: str
+    text: str
+    measure: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignoffView:
+    """Versions of the plan, and who approves it."""
+
+    versions: tuple[tuple[str, str, str, str], ...]
+    """Version, date, made with, what changed."""
+    roles: tuple[tuple[str, str], ...]
+    """Role, and the name where it is known."""

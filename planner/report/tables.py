@@ -65,6 +65,7 @@ _FACTS = (
     ("source", "source"),
     ("date", "as_of"),
     ("confidence", "confidence"),
+    ("owner", "owner"),
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.report.sections import HorizonView, SensitivityView
+from planner.report.sections import FacilityView, HorizonView, RiskRow, SensitivityView, SignoffView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +262,8 @@ class FactRow:
     source: str
     as_of: str
     confidence: str
+    owner: str
+    """Who answers for it."""
     is_weak: bool
 
 
@@ -369,6 +371,9 @@ class ReportView:
     proof_facts: tuple[Pair, ...]
     horizon: HorizonView | None
     sensitivity: SensitivityView | None
+    facility: FacilityView | None
+    risks: tuple[RiskRow, ...]
+    signoff: SignoffView
     outlook: tuple[str, ...]
     """What would change the answer, a sentence a line: one more node, other prices, less power, one GPU type."""
     evidence: tuple[EvidenceRow, ...]

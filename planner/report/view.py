@@ -19,12 +19,15 @@ from planner.report.decision import (
     status_word,
 )
 from planner.report.evidence import evidence_rows, unproven_lines
+from planner.report.facility import facility_view
 from planner.report.horizon import horizon_view
 from planner.report.language import ENGLISH, _, speaking, spoken_now
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.outlook import outlook_lines
 from planner.report.proof import proof_facts, proof_sentence
+from planner.report.risks import owner_of, risk_rows
 from planner.report.sensitivity import sensitivity_view
+from planner.report.signoff import signoff_view
 from planner.report.types import (
     ConflictRow,
     FactRow,
@@ -97,11 +100,14 @@ def _view(plan: Plan, audience: str) -> ReportView:
     names = {w.gpu: w.gpu_name for w in plan.workloads}
     headroom = _headroom(plan)
     workloads = tuple(workload_view(w, index=i, headroom=headroom) for i, w in enumerate(plan.workloads))
-    horizon, sensitivity = horizon_view(plan), sensitivity_view(plan)
+    head = masthead(plan)
+    horizon, sensitivity, facility = horizon_view(plan), sensitivity_view(plan), facility_view(plan)
+    risks = risk_rows(plan, workloads)
+    further = {"horizon": horizon, "sensitivity": sensitivity, "facility": facility, "risks": risks}
     rejected = tuple(rejected_group(w.name, w.rejected, index=i) for i, w in enumerate(plan.workloads) if w.rejected)
     return ReportView(
         audience=audience,
-        masthead=masthead(plan),
+        masthead=head,
         name=shown(plan.name),
         created=date_text(plan.created[:10]),
         created_at=shown(plan.created),
@@ -119,7 +125,7 @@ def _view(plan: Plan, audience: str) -> ReportView:
             workloads,
             rejected,
             AUDIENCES[audience],
-            further={"horizon": horizon is not None, "sensitivity": sensitivity is not None},
+            further={name: bool(found) for name, found in further.items()},
         ),
         bill=bill_view(plan, names),
         fleet=fleet_view(plan, names),
@@ -131,6 +137,9 @@ def _view(plan: Plan, audience: str) -> ReportView:
         proof_facts=proof_facts(plan),
         horizon=horizon,
         sensitivity=sensitivity,
+        facility=facility,
+        risks=risks,
+        signoff=signoff_view(plan, author=head.author, status_word=status_word(plan)),
         outlook=tuple(outlook_lines(plan)),
         evidence=evidence_rows(plan),
         unproven=tuple(unproven_lines(plan)),
@@ -188,6 +197,7 @@ def _sections(
         "evidence": bool(plan.evidence),
         "assumptions": bool(plan.inputs.facts or plan.inputs.assumptions),
         "reproduce": True,
+        "signoff": True,
         "glossary": True,
         **further,
     }
@@ -233,6 +243,7 @@ def _fact_row(fact: FactUsed, *, longest: int) -> FactRow:
         source=shown(fact.source, longest=longest),
         as_of=date_text(fact.as_of),
         confidence=called(CONFIDENCE, fact.confidence),
+        owner=owner_of(fact.kind),
         is_weak=fact.confidence.casefold() in LOW_CONFIDENCE,
     )
 

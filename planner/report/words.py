@@ -211,12 +211,15 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "fleet": marked("Fleet map"),
         "horizon": marked("Cost over the horizon"),
         "sensitivity": marked("What would change the answer"),
+        "facility": marked("Machine room and carbon"),
         "workloads": marked("Workloads"),
         "rejected": marked("What was rejected, and why"),
         "proof": marked("What the solver proved"),
+        "risks": marked("Risks"),
         "evidence": marked("Validation evidence"),
         "assumptions": marked("Assumptions and sources"),
         "reproduce": marked("Reproducing this plan"),
+        "signoff": marked("Versions and approval"),
         "glossary": marked("Glossary"),
     }
 )
@@ -224,20 +227,17 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
 AUDIENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "all": tuple(SECTIONS),
-        "management": ("decision", "infeasible", "materials", "fleet", "horizon", "sensitivity", "proof", "glossary"),
+        "management": (
+            *("decision", "infeasible", "materials", "fleet", "horizon", "sensitivity"),
+            *("proof", "risks", "signoff", "glossary"),
+        ),
         "procurement": (
-            "decision",
-            "infeasible",
-            "materials",
-            "fleet",
-            "horizon",
-            "assumptions",
-            "reproduce",
-            "glossary",
+            *("decision", "infeasible", "materials", "fleet", "horizon", "facility", "risks"),
+            *("assumptions", "reproduce", "signoff", "glossary"),
         ),
         "engineering": (
-            *("decision", "infeasible", "fleet", "sensitivity", "workloads", "rejected", "proof", "evidence"),
-            *("assumptions", "reproduce", "glossary"),
+            *("decision", "infeasible", "fleet", "sensitivity", "facility", "workloads", "rejected", "proof"),
+            *("risks", "evidence", "assumptions", "reproduce", "glossary"),
         ),
     }
 )
