@@ -4,7 +4,7 @@ Between Persian words, `27.64 USD/h` would be shown as `USD/h 27.64` and `+3.5` 
 and Latin letters take the direction of the paragraph (Unicode Standard Annex 9, rules N1 and N2). So every run that
 reads from left to right is put between LEFT-TO-RIGHT ISOLATE and POP DIRECTIONAL ISOLATE. A run that holds several
 words gets a LEFT-TO-RIGHT MARK before each that does not begin with a letter, since the layout of the PDF loses the
-isolate where a line breaks.
+isolate where a line breaks, and one after each that does not end with a letter or digit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ _DIGITS = "\u06f0-\u06f9\u066a-\u066c"
 _WORD = re.compile(rf"(?:[^\s{_RTL}\u200c{ISOLATE}{POP}]|[{_DIGITS}])+")
 _CORE = re.compile(rf"[^\W_{_RTL}]|[{_DIGITS}]")
 """A letter or digit that reads from left to right."""
+_LETTER = re.compile(f"[{_RTL}]")
+_NEEDS_CARE = re.compile(rf"[\s{_RTL}]|^[-+−±<>≤≥≈~(]")
+"""A word alone reads in its own order; an id, a colour or a place on a chart is nothing else and stays as it is."""
 _ENDS = ".,;:!?…"
 _OPENING, _CLOSING = "([{", ")]}"
 
@@ -32,8 +35,10 @@ def isolated(text: str) -> str:
     ...     isolated("بها 27.64 USD/h.") == f"بها {ISOLATE}27.64 USD/h{POP}."
     True
     """
-    if spoken_now().language.direction == "ltr" or not _CORE.search(text) or ISOLATE in text:
+    if spoken_now().language.direction == "ltr" or not _NEEDS_CARE.search(text) or not _CORE.search(text):
         return text
+    if not _LETTER.search(text):
+        return _wrapped(text.split(" "), is_whole=True)
     out: list[str] = []
     run: list[str] = []
     place = 0
@@ -47,15 +52,19 @@ def isolated(text: str) -> str:
     return "".join([*out, _wrapped(run), text[place:]])
 
 
-def _wrapped(words: list[str]) -> str:
-    """A run between isolates; marks at its ends that belong to the sentence, and unbalanced brackets, stay outside."""
+def _wrapped(words: list[str], *, is_whole: bool = False) -> str:
+    """A run between isolates; marks at its ends that belong to the sentence, and unbalanced brackets, stay outside.
+
+    `is_whole`: there is no sentence around it.
+    """
     text = " ".join(words)
-    start, end = _balanced(text)
+    start, end = (0, len(text)) if is_whole else _balanced(text)
     inner = text[start:end]
     if not _CORE.search(inner):
         return text
-    first, *others = inner.split(" ")
-    marked = " ".join([first, *(w if w[:1].isalpha() else MARK + w for w in others)])
+    *others, last = inner.split(" ")
+    marked = " ".join([*(w if w[-1:].isalnum() else w + MARK for w in others), last])
+    marked = " ".join(w if w[:1].isalpha() or i == 0 else MARK + w for i, w in enumerate(marked.split(" ")))
     return f"{text[:start]}{ISOLATE}{marked}{POP}{text[end:]}"
 
 

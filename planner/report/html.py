@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = "report.html.j2"
 STYLE_SHEETS = {"base": "report.css", "screen": "screen.css", "print": "print.css"}
+RTL = "rtl.css"
 FONTS = {"fa": "fonts/fa.css"}
 """Fonts that a language brings along, as `data:` addresses; their licence lies beside them."""
 
@@ -98,9 +99,10 @@ def _styles(folders: Sequence[Path], language: Language) -> SimpleNamespace:
     from markupsafe import Markup
 
     texts = {name: Markup(_style_sheet(folders, file_name)) for name, file_name in STYLE_SHEETS.items()}
-    own = "" if language.code == ENGLISH else page_numbers(language)
-    if language.code in FONTS:
-        own = _style_sheet(folders, FONTS[language.code]) + own
+    files = [RTL] if language.direction == "rtl" else []
+    files += [FONTS[language.code]] if language.code in FONTS else []
+    own = "".join(_style_sheet(folders, file_name) for file_name in files)
+    own += "" if language.code == ENGLISH else page_numbers(language)
     return SimpleNamespace(**texts, language=Markup(own))
 
 

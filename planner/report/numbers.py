@@ -33,10 +33,14 @@ def shown(text: str, longest: int = LONGEST_NAME) -> str:
     >>> shown("a\\u202eb")
     'a\\\\u202eb'
     """
-    cut = text if len(text) <= longest else f"{text[:longest]}… ({_('{n} characters').format(n=whole(len(text)))})"
+    cut = text if len(text) <= longest else f"{text[:longest]}… ({_num_characters(text)})"
     if cut.isascii() and cut.isprintable():
         return cut
     return "".join(_visible(c) for c in cut)
+
+
+def _num_characters(text: str) -> str:
+    return _("{n} characters").format(n=whole(len(text)))
 
 
 def _visible(char: str) -> str:

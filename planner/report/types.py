@@ -119,6 +119,8 @@ class PlacementRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlternativeRow:
+    on: str
+    """How many of which GPU."""
     gpu: str
     host: str
     gpus: str

@@ -353,6 +353,7 @@ def _placement(p: Placement) -> PlacementRow:
 
 def _alternative(a: Alternative) -> AlternativeRow:
     return AlternativeRow(
+        on=f"{whole(a.gpus)} × {shown(a.gpu)}",
         gpu=shown(a.gpu),
         host=shown(a.host),
         gpus=whole(a.gpus),
