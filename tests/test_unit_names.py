@@ -55,6 +55,7 @@ KEYS_OF_THE_INTERFACE = {
     "objective": "of the objective", "best_bound": "of the objective", "asked": "of the target", "got": "of the target",
     "least_objective": "of the objective",
     "value": "of the limit, or as its entry says", "rate": "of the target", "stock": "nodes", "purchase": "index",
+    "purchases": "indices", "placement": "index", "capacity": "factor",
     "low": "as its entry says", "mid": "as its entry says", "high": "as its entry says", "evaluated": "ways",
     "per_token": "uses", "per_node": "replicas", "scale": "units in a unit", "preference": "rank",
 }  # fmt: skip

@@ -43,7 +43,14 @@ def build_supply(spec: Spec, catalog: Catalog) -> Supply:
         if g.id not in reachable
     }
     return Supply(
-        sources=tuple(cheapest_of_equals(placed, kept=pinned_offers(spec), count_carbon="carbon" in spec.objective)),
+        sources=tuple(
+            cheapest_of_equals(
+                placed,
+                kept=pinned_offers(spec),
+                count_carbon="carbon" in spec.objective,
+                count_terms=bool(spec.periods),
+            )
+        ),
         kinds=kinds,
         gpus_without_source=without,
         every=tuple(placed),
@@ -103,6 +110,7 @@ def rented(spec: Spec, catalog: Catalog, site: SiteFacts, gpus: set[str]) -> Ite
                 price=Price(
                     usd_per_hour=price.usd_per_hour * term_factor(procurement, spec.horizon.months),
                     capex_usd=0.0,
+                    running_usd_per_hour=price.usd_per_hour,
                     energy_usd_per_hour=0.0,
                     low=None,
                     high=None,
@@ -165,7 +173,7 @@ def bought(spec: Spec, catalog: Catalog, site: SiteFacts, gpus: set[str]) -> Ite
         power_kw = node_power_kw(host, catalog)
         energy = site.energy_usd_per_hour(power_kw)
         first = price.readings[0]
-        cost = price.usd_mid / (spec.horizon.months * HOURS_PER_MONTH) + energy + site.colocation_usd_per_hour(power_kw)
+        running = energy + site.colocation_usd_per_hour(power_kw)
         yield Source(
             id=f"{node.id}@buy",
             offer=node.id,
@@ -176,8 +184,9 @@ def bought(spec: Spec, catalog: Catalog, site: SiteFacts, gpus: set[str]) -> Ite
             host=host,
             kind=-1,
             price=Price(
-                usd_per_hour=cost,
+                usd_per_hour=price.usd_mid / (spec.horizon.months * HOURS_PER_MONTH) + running,
                 capex_usd=price.usd_mid,
+                running_usd_per_hour=running,
                 energy_usd_per_hour=energy,
                 low=price.usd_low,
                 high=price.usd_high,
@@ -218,6 +227,7 @@ def owned(spec: Spec, catalog: Catalog, site: SiteFacts) -> Iterator[Source]:
             price=Price(
                 usd_per_hour=energy,
                 capex_usd=0.0,
+                running_usd_per_hour=energy,
                 energy_usd_per_hour=energy,
                 low=None,
                 high=None,
@@ -262,9 +272,11 @@ def physics(host: Host) -> tuple[object, ...]:
     return tuple(getattr(host, f.name) for f in dataclasses.fields(host) if f.name not in apart)
 
 
-def cheapest_of_equals(sources: list[Source], *, kept: frozenset[str], count_carbon: bool) -> Iterator[Source]:
+def cheapest_of_equals(
+    sources: list[Source], *, kept: frozenset[str], count_carbon: bool, count_terms: bool = False
+) -> Iterator[Source]:
     """Drop rented sources that another of the same kind beats in price, memory and power at once, and in carbon
-    where the spec asks for little of it.
+    where the spec asks for little of it, and in the length of its term where the demand changes over time.
 
     Rented nodes have no stock, so the dearer one could never be of use. Of full equals the first id stays.
     Offers `kept` (by name, casefolded) stay in any case.
@@ -275,18 +287,22 @@ def cheapest_of_equals(sources: list[Source], *, kept: frozenset[str], count_car
     for s in sources:
         rivals = [r for r in by_kind[s.kind] if r.procurement in RENTS and r.id != s.id]
         stays = s.procurement not in RENTS or s.offer.casefold() in kept
-        if stays or not any(beats(r, s, count_carbon=count_carbon) for r in rivals):
+        if stays or not any(beats(r, s, count_carbon=count_carbon, count_terms=count_terms) for r in rivals):
             yield s
 
 
-def beats(a: Source, b: Source, *, count_carbon: bool = True) -> bool:
+def beats(a: Source, b: Source, *, count_carbon: bool = True, count_terms: bool = False) -> bool:
     """`a` is at least as good as `b` in everything, and better in something or earlier by id."""
-    pairs = [
-        (a.price.usd_per_hour, b.price.usd_per_hour),
+    pairs: list[tuple[float, float]] = [
         (-a.host.ram_bytes, -b.host.ram_bytes),
         (-(a.host.nvme_bytes or 0), -(b.host.nvme_bytes or 0)),
         (a.power_kw, b.power_kw),
     ]
+    if count_terms:
+        pairs.append((a.price.running_usd_per_hour, b.price.running_usd_per_hour))
+        pairs.append((TERM_MONTHS.get(a.procurement, 0), TERM_MONTHS.get(b.procurement, 0)))
+    else:
+        pairs.append((a.price.usd_per_hour, b.price.usd_per_hour))
     if count_carbon:
         pairs.append((carbon_or_worst(a), carbon_or_worst(b)))
     return all(x <= y for x, y in pairs) and (any(x < y for x, y in pairs) or a.id < b.id)

@@ -19,6 +19,8 @@ class Price:
     usd_per_hour: float
     """Everything: rent, or the purchase over the horizon, and energy and colocation where they are ours."""
     capex_usd: float
+    running_usd_per_hour: float
+    """While the node is there: rent as quoted; of nodes of our own energy and colocation, without the purchase."""
     energy_usd_per_hour: float
     """Part of `usd_per_hour` that is electricity; 0 where the rent includes it."""
     low: float | None
@@ -133,3 +135,6 @@ class WorkloadCandidates:
     headroom: float
     """Share of device memory that stays free."""
     warnings: tuple[str, ...] = ()
+    by_period: tuple[tuple[Candidate, ...], ...] = ()
+    """In a plan over periods, what can run in each; none where the workload does not run. `candidates` is then what
+    can run where it is largest."""

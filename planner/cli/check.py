@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.console import answer, say
+from planner.cli.console import answer
 from planner.cli.options import Json, SpecFile
 
 
@@ -38,8 +38,3 @@ def check(
     else:
         count = len(loaded.spec.workloads)
         answer(f"{spec}: {count} workload{'s' if count != 1 else ''}, no mistakes")
-    if loaded.spec.periods:
-        say(
-            f"{loaded.where(('periods',))}: periods: valid, but `plan build` does not yet plan over periods and "
-            "refuses them; take them out to plan for the demand in `targets`"
-        )

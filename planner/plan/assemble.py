@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from planner import __version__
 from planner.architecture.hf.write import config_of
+from planner.candidates.periods import factors, has_demand
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.site import SiteFacts
 from planner.candidates.types import Source, WorkloadCandidates
-from planner.plan.bill import node_loads, purchases, totals
+from planner.estimate.document import DerivationStep
+from planner.plan.bill import Batch, batches, line, node_loads, totals
 from planner.plan.facts import assumptions_used, facts_used, rented_assumption, rented_stand_at, stands_nowhere_known
 from planner.plan.fleet import FleetProblem
 from planner.plan.infeasible import infeasible_report
+from planner.plan.over_time import over_time
 from planner.plan.questions import Questions, insights
 from planner.plan.replan import Near, move_warnings, moves_section
+from planner.plan.running import Part, parts_of
 from planner.plan.sections import Pick, workload_plan
-from planner.plan.types import Inputs, Plan, PurchaseLine, SolverFacts, Status, Totals
-from planner.solve.scale import ROUNDING
+from planner.plan.types import Inputs, Plan, PurchaseLine, SolverFacts, Status, Totals, WorkloadPlan
+from planner.solve.scale import PERIODS_ROUNDING, ROUNDING
 from planner.solve.solution import Solution
 from planner.spec.load import LoadedSpec
-from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MEGA, WATTS_PER_KW
+from planner.spec.types import Spec, Workload
+from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, WATTS_PER_KW
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
+    from planner.solve.alternatives import Forced
 
-SCALE_OF_OBJECTIVE = {"cost": MEGA, "power": WATTS_PER_KW, "gpus": 1, "carbon": GRAMS_PER_KG}
+SCALE_OF_OBJECTIVE = {"power": WATTS_PER_KW, "gpus": 1, "carbon": GRAMS_PER_KG}
 """Units of the problem in one unit of the plan; carbon then counts per month."""
 TOTAL_OF_OBJECTIVE = {"cost": "usd_per_hour", "power": "it_power_kw", "gpus": "gpus", "carbon": "kg_co2_per_month"}
 """The key of the plan's totals that an objective makes small."""
 ROUNDING_SHARE = 1e-6
 """Share of a value that whole micro-units of the problem may hide."""
 NO_GPU_SHARING = "every replica has whole GPUs: sharing one GPU between replicas (MIG) is not planned in this version"
-TRAINING_STAYS = "nodes of training runs are counted as kept over the whole horizon, as those of services are"
+MOVES_ARE_FREE = (
+    "periods: setting a workload up anew between two periods counts as free, and bought nodes are kept to the end"
+)
+TRAINING_STAYS = "nodes of training runs are counted as kept over {}, as those of services are"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,35 +76,92 @@ def assemble(work: Work, *, created: str) -> Plan:
         report = infeasible_report(work.loaded, work.fleet, work.solution, work.lost)
         inputs = inputs_of(work, ())
         return Plan(status="infeasible", infeasible=report, inputs=inputs, **common(work, created), **empty())
-    spec, solution, fleet = work.loaded.spec, work.solution, work.fleet
-    picked = picks(work, fleet, solution)
-    lines = purchases(fleet, solution, work.every_source)
-    sums = totals(fleet, solution, lines, months=spec.horizon.months)
-    text = near_text(work.near, spec.objective[0]) if work.near else fleet_text(solution.status, spec.objective[0])
-    cap = work.facts.value("utilisation-cap")
-    more = insights(fleet, work.near.least if work.near else solution, picked, work.asked)
-    sections = tuple(
-        workload_plan(
-            p, work.catalog, months=spec.horizon.months, utilisation_cap=cap, fleet_text=text, again=more.again
-        )
-        for p in picked
+    return (
+        over_periods(work, work.fleet, work.solution, created)
+        if work.fleet.calendar
+        else at_once(work, work.fleet, work.solution, created)
     )
+
+
+def at_once(work: Work, fleet: FleetProblem, solution: Solution, created: str) -> Plan:
+    """The document where demand stays the same."""
+    spec = work.loaded.spec
+    bill = batches(fleet, solution)
+    picked = picks(work, fleet, solution, bill)
+    lines = tuple(line(b, work.every_source) for b in bill)
+    sums = totals(bill, months=spec.horizon.months)
+    text = near_text(work.near, spec.objective[0]) if work.near else fleet_text(solution.status, spec.objective[0])
+    more = insights(fleet, work.near.least if work.near else solution, picked, work.asked)
     facts = solver_facts(work, sums)
     near_status: Status = "feasible" if facts.gap is None or facts.gap > 0 else "optimal"
+    parts = [part for p in picked for part in p.parts]
     return Plan(
         status=near_status if work.near else solution.status,
         totals=sums,
         purchases=lines,
-        nodes=node_loads(fleet, solution),
-        workloads=sections,
-        moves=moves_section(fleet, work.near, unit=unit_of(spec.objective[0])) if work.near else None,
+        nodes=node_loads(fleet, solution, bill, {p.workload.name: p.parts for p in picked}),
+        workloads=sections(work, picked, text, more.again),
+        moves=moves_section(fleet, work.near, unit=unit_of(spec.objective[0], fleet)) if work.near else None,
         pareto=more.pareto,
         sensitivity=more.sensitivity,
         one_gpu_type=more.one_gpu_type,
-        inputs=inputs_of(work, picked),
-        warnings=(*plan_warnings(work, picked, lines), *more.warnings),
+        inputs=inputs_of(work, parts),
+        warnings=(*plan_warnings(work, parts, lines), *more.warnings),
         **common(work, created, sums),
     )
+
+
+def over_periods(work: Work, fleet: FleetProblem, solution: Solution, created: str) -> Plan:
+    """The document where demand changes over time."""
+    spec = work.loaded.spec
+    cap = work.facts.value("utilisation-cap")
+    found = over_time(spec, fleet, solution, work.found, work.catalog, utilisation_cap=cap)
+    lines = tuple(line(b, work.every_source) for b in found.bill)
+    text = f"{fleet_text(solution.status, spec.objective[0])} over all periods"
+    more = insights(fleet, solution, found.picks, work.asked)
+    return Plan(
+        status=solution.status,
+        totals=found.totals,
+        purchases=lines,
+        nodes=found.nodes,
+        workloads=tuple(
+            with_total(w, found.usd_by_workload[w.name]) for w in sections(work, found.picks, text, more.again)
+        ),
+        periods=found.periods,
+        inputs=inputs_of(work, found.parts),
+        warnings=(*plan_warnings(work, found.parts, lines), *period_warnings(spec), *more.warnings),
+        **common(work, created, found.totals),
+    )
+
+
+def sections(
+    work: Work, picked: Sequence[Pick], text: str, again: Mapping[tuple[str, str, str], Forced]
+) -> tuple[WorkloadPlan, ...]:
+    """The section of every workload."""
+    months, cap = work.loaded.spec.horizon.months, work.facts.value("utilisation-cap")
+    return tuple(
+        workload_plan(p, work.catalog, months=months, utilisation_cap=cap, fleet_text=text, again=again) for p in picked
+    )
+
+
+def with_total(workload: WorkloadPlan, usd: float) -> WorkloadPlan:
+    """The section of a service with its share of what all periods cost; a run keeps the cost of its largest."""
+    if workload.mode == "train":
+        return workload
+    steps = [
+        DerivationStep(
+            figure="cost.usd_total",
+            formula="sum over the periods of its share of the nodes' cost an hour x hours of the period",
+            numbers="`periods` of the plan",
+            result=f"{usd:,.2f} USD",
+            source="the bill of materials",
+        )
+        if step.figure == "cost.usd_total"
+        else step
+        for step in workload.derivation
+    ]
+    cost = workload.cost.model_copy(update={"usd_total": usd})
+    return workload.model_copy(update={"cost": cost, "derivation": tuple(steps)})
 
 
 def common(work: Work, created: str, sums: Totals | None = None) -> dict[str, Any]:
@@ -115,16 +181,19 @@ def empty() -> dict[str, Any]:
     return {"totals": None, "purchases": (), "nodes": (), "workloads": ()}
 
 
-def picks(work: Work, fleet: FleetProblem, solution: Solution) -> tuple[Pick, ...]:
+def picks(work: Work, fleet: FleetProblem, solution: Solution, bill: Sequence[Batch]) -> tuple[Pick, ...]:
     """The choice for every workload, in the spec's order."""
     found = {entry.workload: entry for entry in work.found}
-    chosen = []
-    for workload in work.loaded.spec.workloads:
-        (assignment,) = solution.assignments[workload.name]
-        choice = fleet.choices[workload.name, assignment.column]
-        pick = Pick(workload=workload, candidate=choice.candidate, source=choice.source, found=found[workload.name])
-        chosen.append(pick)
-    return tuple(chosen)
+    prices = {b.source.id: b.usd_per_hour for b in bill}
+    return tuple(
+        Pick(
+            workload=workload,
+            parts=parts_of(fleet, solution, workload.name),
+            found=found[workload.name],
+            node_usd_per_hour=prices,
+        )
+        for workload in work.loaded.spec.workloads
+    )
 
 
 def fleet_text(status: Status, objective: str) -> str:
@@ -151,8 +220,10 @@ def near_text(near: Near, objective: str) -> str:
     )
 
 
-def unit_of(objective: str) -> float:
+def unit_of(objective: str, fleet: FleetProblem) -> float:
     """Units of the problem's objective in one unit of the plan's."""
+    if objective == "cost":
+        return fleet.cost_unit
     return SCALE_OF_OBJECTIVE[objective] / (HOURS_PER_MONTH if objective == "carbon" else 1)
 
 
@@ -161,10 +232,10 @@ def solver_facts(work: Work, sums: Totals | None) -> SolverFacts:
     name = work.loaded.spec.objective[0]
     solution = work.solution
     value = bound = gap = None
-    if solution is not None and solution.status != "infeasible":
+    if work.fleet is not None and solution is not None and solution.status != "infeasible":
         value = getattr(sums, TOTAL_OF_OBJECTIVE[name])
         proven = work.near.least if work.near else solution
-        bound = None if proven.bound is None else min(proven.bound / unit_of(name), value)
+        bound = None if proven.bound is None else min(proven.bound / unit_of(name, work.fleet), value)
         gap = gap_of(value, bound) if work.near else solution.gap
     return SolverFacts(
         objective=value,
@@ -175,7 +246,7 @@ def solver_facts(work: Work, sums: Totals | None) -> SolverFacts:
         candidates=sum(entry.evaluated for entry in work.found),
         kept=len(work.fleet.choices) if work.fleet else sum(len(entry.candidates) for entry in work.found),
         seed=work.seed,
-        rounding=ROUNDING,
+        rounding=PERIODS_ROUNDING if work.loaded.spec.periods else ROUNDING,
     )
 
 
@@ -191,38 +262,47 @@ def gap_of(value: float, bound: float | None) -> float | None:
     return gap if gap > ROUNDING_SHARE else 0.0
 
 
-def inputs_of(work: Work, picked: Sequence[Pick]) -> Inputs:
+def inputs_of(work: Work, parts: Sequence[Part]) -> Inputs:
     """The spec with every default, and the facts and assumptions behind the answer."""
-    chosen = [(p.workload, p.candidate, p.source) for p in picked]
     spec = work.loaded.spec
+    chosen = [(spec.workload(part.name), part.candidate, part.source) for part in parts]
     return Inputs(
         spec=spec.model_dump(mode="json", by_alias=True),
         spec_file=work.loaded.source,
         facts=facts_used(spec, chosen, work.catalog),
         assumptions=(*assumptions_used(chosen, work.facts), *rented_assumption(chosen, work.site)),
-        models=model_configs(picked, work.catalog),
-        engine_options={p.workload.name: dict(p.candidate.job.engine.options) for p in picked},
+        models=model_configs([w for w, _, _ in chosen], work.catalog),
+        engine_options={part.name: dict(part.candidate.job.engine.options) for part in reversed(parts)},
         logo=work.loaded.logo,
     )
 
 
-def model_configs(picked: Sequence[Pick], catalog: Catalog) -> dict[str, dict[str, Any]]:
+def model_configs(workloads: Sequence[Workload], catalog: Catalog) -> dict[str, dict[str, Any]]:
     """What a replay builds each workload's model from, so that it needs no catalog."""
     found: dict[str, dict[str, Any]] = {}
-    for pick in picked:
-        model = pick.workload.model
+    for workload in {w.name: w for w in workloads}.values():
+        model = workload.model
         keys = config_of(catalog.models.entry(model)) if isinstance(model, str) else dict(model)
         if keys is not None:
-            found[pick.workload.name] = keys
+            found[workload.name] = keys
     return found
 
 
-def plan_warnings(work: Work, picked: Sequence[Pick], lines: Sequence[PurchaseLine]) -> Iterator[str]:
+def period_warnings(spec: Spec) -> Iterator[str]:
+    """Factors that change nothing, and what is left out of account."""
+    for w in spec.workloads:
+        if not has_demand(w) and any(f not in (0.0, 1.0) for f in factors(spec, w.name)):
+            yield f"periods: {w.name} asks for no rate, concurrency or work, so that its factors change nothing"
+    yield MOVES_ARE_FREE
+
+
+def plan_warnings(work: Work, parts: Sequence[Part], lines: Sequence[PurchaseLine]) -> Iterator[str]:
     """What a reader should know about the whole fleet."""
     yield from work.site.warnings
     if work.near is not None and work.fleet is not None:
         yield from move_warnings(work.fleet, work.near.old)
     spec = work.loaded.spec
+    sources = [part.source for part in parts]
     spot = sum(row.nodes for row in lines if row.procurement == "spot")
     if spot:
         yield f"{spot} of the nodes are spot instances, which the provider may take back at any time"
@@ -231,17 +311,12 @@ def plan_warnings(work: Work, picked: Sequence[Pick], lines: Sequence[PurchaseLi
             yield f"the price of {row.offer} ({row.procurement.replace('_', ' ')}) is of low confidence"
         if not row.power_kw:
             yield f"the power of {row.node} is not published and counts as 0 kW"
-        elif row.procurement != "owned" and any(not_published(p) for p in picked if p.source.offer == row.offer):
+        elif row.procurement != "owned" and any(s.host.power_kw is None for s in sources if s.offer == row.offer):
             yield f"the power of {row.node} is not published; that of its GPUs alone is counted"
         if row.procurement in ("buy", "owned") and row.rack_units is None:
             yield f"the space of {row.node} is not published"
-    if any(stands_nowhere_known(p.source) for p in picked):
+    if any(stands_nowhere_known(s) for s in sources):
         yield rented_stand_at(work.site)
     if any(w.mode == "train" for w in spec.workloads):
-        yield TRAINING_STAYS
+        yield TRAINING_STAYS.format("every period it runs in" if spec.periods else "the whole horizon")
     yield NO_GPU_SHARING
-
-
-def not_published(pick: Pick) -> bool:
-    """The node's power stands in the catalog as unknown."""
-    return pick.source.host.power_kw is None

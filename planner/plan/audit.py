@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from planner.plan.audit_periods import periods_agree
+from planner.plan.audit_stage import TOLERANCE, UTILISATION_CAP, delivered, near, stage_problems, stages, within
 from planner.plan.io import body_sha256
-from planner.plan.types import NodeLoad, Plan, Totals, WorkloadPlan
-from planner.units import HOURS_PER_MONTH, MICRO, MILLI, SECONDS_PER_HOUR
+from planner.plan.types import PeriodPlan, Plan, PurchaseLine, Totals, WorkloadPlan
+from planner.units import HOURS_PER_MONTH, MICRO, MILLI
 
-TOLERANCE = 1e-6
-"""Relative slack for sums of decimals, and for limits that the optimiser keeps in whole micro-units."""
-UTILISATION_CAP = "utilisation-cap"
+RATES = ("output_tokens_per_second", "tokens_per_second", "requests_per_second")
+
 Check = Callable[[Plan], Iterator[str]]
 
 
@@ -29,26 +30,15 @@ def audit(plan: Plan) -> tuple[str, ...]:
             hash_agrees,
             every_workload_is_planned_once,
             memory_fits,
-            replicas_use_their_gpus,
+            workloads_are_their_placements,
             pins_are_kept,
             targets_are_met,
-            nodes_hold_what_is_placed,
-            spares_stand_idle,
             sums_agree,
+            periods_agree,
             limits_are_kept,
             proof_agrees,
         )
     return tuple(message for check in checks for message in check(plan))
-
-
-def near(a: float, b: float) -> bool:
-    """Equal but for the last digits of floating point."""
-    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-9)
-
-
-def within(value: float, limit: float) -> bool:
-    """At most the limit, but for the last digits of floating point."""
-    return value <= limit * (1.0 + TOLERANCE) + 1e-9
 
 
 def asked(plan: Plan) -> dict[str, Mapping[str, Any]]:
@@ -103,68 +93,70 @@ def memory_fits(plan: Plan) -> Iterator[str]:
             yield f"workloads.{w.name}: the estimate says that it does not fit"
 
 
-def replicas_use_their_gpus(plan: Plan) -> Iterator[str]:
-    """GPUs follow from replicas and splits, and every placement is on nodes of the bill."""
-    lines = {(line.offer, line.procurement): line for line in plan.purchases}
-    offers = {line.offer: line for line in lines.values()}
+def workloads_are_their_placements(plan: Plan) -> Iterator[str]:
+    """GPUs, replicas and rates of a workload are those of its placements together."""
     for w in plan.workloads:
-        per_replica = math.prod(degree(w, k) for k in ("tensor", "pipeline", "data", "context"))
-        if w.gpus != w.replicas * per_replica:
-            yield f"workloads.{w.name}: {w.gpus} GPUs, but {w.replicas} replicas of {per_replica}"
+        gpus = sum(p.replicas * p.gpus_per_replica for p in w.placements)
         placed = sum(p.replicas for p in w.placements)
+        if w.gpus != gpus:
+            yield f"workloads.{w.name}: {w.gpus} GPUs, but the placements have {gpus}"
         if placed != w.replicas:
             yield f"workloads.{w.name}.placements: {placed} replicas placed, {w.replicas} planned"
-        if not near(sum(p.share_of_demand for p in w.placements), 1.0):
-            yield f"workloads.{w.name}.placements: the shares of the demand do not add up to 1"
-        for p in w.placements:
-            if p.gpus_per_replica != per_replica:
-                said = p.gpus_per_replica
-                yield f"workloads.{w.name}.placements: {said} GPUs a replica, the splits say {per_replica}"
-            if p.offer not in offers:
-                yield f"workloads.{w.name}.placements: {p.offer} is not in purchases"
-            elif offers[p.offer].gpu != p.gpu or p.gpu != w.gpu:
-                yield f"workloads.{w.name}.placements: {p.offer} has {offers[p.offer].gpu}, planned for {w.gpu}"
-
-
-def degree(w: WorkloadPlan, name: str) -> int:
-    """One parallel degree of the configuration."""
-    value = w.config.get(f"{name}_parallel", 1)
-    return int(value) if isinstance(value, int | float) else 1
+        if w.placements and (w.gpu, w.config) != (w.placements[0].gpu, w.placements[0].config):
+            yield f"workloads.{w.name}: described as on {w.gpu}, its first placement is another configuration"
+        for key in RATES:
+            said = getattr(w.performance, key)
+            total = sum(p.replicas * p.figures.get(key, 0.0) for p in w.placements)
+            if said is not None and not near(said, total):
+                yield f"workloads.{w.name}.performance.{key}: {said:g}, the placements add up to {total:g}"
+    yield from (message for stage in stages(plan) for message in stage_problems(plan, stage))
 
 
 def pins_are_kept(plan: Plan) -> Iterator[str]:
-    """What the user decided is what is planned."""
+    """What the user decided is what is planned, in every placement."""
     spec = asked(plan)
     for w in plan.workloads:
         pins = spec.get(w.name, {}).get("pin", {})
-        got = {**w.config, "gpu": w.gpu, "replicas": w.replicas}
-        for key, wanted in pins.items():
-            if wanted is None or key not in got:
-                continue
-            have = got[key]
-            if isinstance(wanted, str):
-                same = str(have).casefold() == wanted.casefold()
-            elif isinstance(wanted, dict):
-                same = isinstance(have, Mapping) and all(near(v, float(wanted.get(k, 0.0))) for k, v in have.items())
-            else:
-                same = have == wanted
-            if not same:
-                yield f"workloads.{w.name}.config.{key}: {have}, pinned is {wanted}"
+        for p in w.placements:
+            yield from kept_pins(w.name, pins, {**p.config, "gpu": p.gpu, "replicas": w.replicas})
+        for period in plan.periods:
+            for other in (o for o in period.workloads if o.name == w.name and o.factor):
+                for p in other.placements:
+                    yield from kept_pins(w.name, pins, {**p.config, "gpu": p.gpu, "replicas": other.replicas})
+
+
+def kept_pins(name: str, pins: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[str]:
+    """One configuration against the pins."""
+    for key, wanted in pins.items():
+        if wanted is None or key not in got:
+            continue
+        have = got[key]
+        if isinstance(wanted, str):
+            same = str(have).casefold() == wanted.casefold()
+        elif isinstance(wanted, dict):
+            same = isinstance(have, Mapping) and all(near(v, float(wanted.get(k, 0.0))) for k, v in have.items())
+        else:
+            same = have == wanted
+        if not same:
+            yield f"workloads.{name}.config.{key}: {have}, pinned is {wanted}"
 
 
 def targets_are_met(plan: Plan) -> Iterator[str]:
-    """Every target of the spec, against figures of the estimate."""
+    """Every target of the spec (times the factor of the workload's largest period), against figures of the estimate."""
     spec = asked(plan)
     cap = next((float(a.value) for a in plan.inputs.assumptions if a.id == UTILISATION_CAP), 1.0)
     for w in plan.workloads:
         targets = spec.get(w.name, {}).get("targets", {})
         listed = {d.target: d for d in w.demand_met}
+        factor = largest_factor(plan, w)
         for key, wanted in targets.items():
             if wanted is None or key in ("tokens", "steps"):
                 continue
-            got, at_least = delivered(w, key, targets, spec[w.name], cap)
+            got, at_least = promised(w, key, spec[w.name], factor, cap)
             if got is None:
                 continue
+            if at_least:
+                wanted = math.ceil(wanted * factor) if key == "concurrency" else wanted * factor
             good = within(wanted, got) if at_least else within(got, wanted)
             if not good:
                 yield f"workloads.{w.name}.targets.{key}: {got:g} is planned, {wanted:g} asked"
@@ -176,8 +168,15 @@ def targets_are_met(plan: Plan) -> Iterator[str]:
                 yield f"workloads.{w.name}.demand_met.{key}: says {said}, counted {got:g} of {wanted:g}"
 
 
-def delivered(
-    w: WorkloadPlan, key: str, targets: Mapping[str, Any], spec: Mapping[str, Any], cap: float
+def largest_factor(plan: Plan, w: WorkloadPlan) -> float:
+    """Factor of the period that a workload's section describes."""
+    if w.period is None or not 0 <= w.period < len(plan.periods):
+        return 1.0
+    return plan.periods[w.period].demand.get(w.name, 1.0)
+
+
+def promised(
+    w: WorkloadPlan, key: str, spec: Mapping[str, Any], factor: float, cap: float
 ) -> tuple[float | None, bool]:
     """What the estimate gives for a target, and whether more is better; None where it does not apply."""
     p = w.performance
@@ -186,102 +185,29 @@ def delivered(
         return (None if seconds is None else seconds / MILLI), False
     if key == "requests_per_second":
         return (p.requests_per_second or 0.0) * cap, True
-    if key == "concurrency":
-        batch = w.config.get("batch", 1)
-        return (float(batch) if isinstance(batch, int | float) else 1.0) * w.replicas, True
-    if key == "deadline_hours":
-        tokens = targets.get("tokens")
-        if tokens is None and targets.get("steps") is not None:
-            batch = w.config.get("batch", 0)
-            tokens = targets["steps"] * (float(batch) if isinstance(batch, int | float) else 0.0) * spec["sequence"]
-        if tokens is None or not p.tokens_per_second:
-            return None, False
-        return tokens / p.tokens_per_second / SECONDS_PER_HOUR, False
+    if key in ("concurrency", "deadline_hours"):
+        return delivered(w.placements, key, spec, factor, cap), key == "concurrency"
     rate = p.output_tokens_per_second if key == "output_tokens_per_second" else p.tokens_per_second
     return rate or 0.0, True
 
 
-def nodes_hold_what_is_placed(plan: Plan) -> Iterator[str]:
-    """Every piece of every replica has a place, no node holds more than it has, no node is counted twice."""
-    workloads = {w.name: w for w in plan.workloads}
-    pieces: Counter[tuple[str, str]] = Counter()
-    counted: Counter[int] = Counter()
-    for load in plan.nodes:
-        if not 0 <= load.purchase < len(plan.purchases):
-            yield f"nodes: purchase {load.purchase} does not exist"
-            continue
-        line = plan.purchases[load.purchase]
-        counted[load.purchase] += load.nodes
-        if load.gpus * line.nodes != line.gpus:
-            yield f"nodes of {line.offer}: {load.gpus} GPUs each, the line has {line.gpus} in {line.nodes} nodes"
-        if load.gpus_used > load.gpus or load.ram_bytes_used > load.ram_bytes:
-            memory = f"{load.ram_bytes_used} of {load.ram_bytes} bytes"
-            yield f"nodes of {line.offer}: {load.gpus_used} of {load.gpus} GPUs and {memory} used"
-        yield from node_counts(load, workloads, line.offer)
-        for name, number in load.replicas.items():
-            pieces[name, line.offer] += number * load.nodes
-    for index, line in enumerate(plan.purchases):
-        if counted[index] != line.nodes:
-            yield f"nodes of {line.offer}: {counted[index]} described, {line.nodes} on the bill"
-    wanted: Counter[tuple[str, str]] = Counter()
-    for w in plan.workloads:
-        for p in w.placements:
-            wanted[w.name, p.offer] += p.replicas * p.nodes_per_replica
-    for key in sorted(set(wanted) | set(pieces)):
-        if wanted[key] != pieces[key]:
-            yield f"nodes of {key[1]}: hold {pieces[key]} parts of {key[0]}, {wanted[key]} are placed there"
-
-
-def node_counts(load: NodeLoad, workloads: Mapping[str, WorkloadPlan], offer: str) -> Iterator[str]:
-    """GPUs used on one node are those of the replicas on it, and so is the memory."""
-    gpus = 0
-    ram = 0
-    for name, number in load.replicas.items():
-        if name not in workloads:
-            yield f"nodes of {offer}: hold {name}, which is not planned"
-            return
-        place = next((p for p in workloads[name].placements if p.offer == offer), None)
-        if place is None:
-            yield f"nodes of {offer}: hold {name}, which is placed elsewhere"
-            return
-        gpus += number * (place.gpus_per_replica // place.nodes_per_replica)
-        ram += number * math.floor(workloads[name].memory.host_bytes / place.nodes_per_replica)
-    if gpus != load.gpus_used:
-        yield f"nodes of {offer}: {load.gpus_used} GPUs said to be used, the replicas take {gpus}"
-    if ram > load.ram_bytes_used + len(load.replicas):
-        yield f"nodes of {offer}: {load.ram_bytes_used} bytes of host memory said to be used, the replicas take {ram}"
-
-
-def spares_stand_idle(plan: Plan) -> Iterator[str]:
-    """Nodes of each kind in use that stand by."""
-    spares = int(fleet(plan).get("spare_nodes", 0))
-    for index, line in enumerate(plan.purchases):
-        loads = [load for load in plan.nodes if load.purchase == index]
-        idle = sum(load.nodes for load in loads if not load.replicas)
-        if idle < spares and any(load.replicas for load in loads):
-            yield f"nodes of {line.offer}: {idle} stand by, {spares} asked"
-
-
 def sums_agree(plan: Plan) -> Iterator[str]:
-    """Totals are the sums of their lines."""
+    """Totals are the sums of their lines; over periods money is that of all periods, the rest that of the fullest."""
     t = plan.totals
     if t is None:
         yield "totals: missing"
         return
-    lines = plan.purchases
     months = float(plan.inputs.spec.get("horizon", {}).get("months", 0))
-    hourly = sum(line.usd_per_hour or 0.0 for line in lines)
-    expected: dict[str, float] = {
-        "usd_per_hour": hourly,
-        "usd_per_month": hourly * HOURS_PER_MONTH,
-        "usd_horizon": hourly * HOURS_PER_MONTH * months,
-        "capex_usd": sum(line.capex_usd or 0.0 for line in lines),
-        "gpus": sum(line.gpus for line in lines),
-        "nodes": sum(line.nodes for line in lines),
-        "it_power_kw": sum(line.power_kw for line in lines),
+    expected = {
+        **(fullest(plan.periods) if plan.periods else at_once(plan.purchases, months)),
+        "capex_usd": sum(line.capex_usd or 0.0 for line in plan.purchases),
     }
-    if t.rack_units is not None:
-        expected["rack_units"] = sum(line.rack_units or 0.0 for line in lines)
+    if plan.periods:
+        expected |= {"usd_horizon": sum(p.usd_total for p in plan.periods)}
+        expected |= {"usd_per_hour": expected["usd_horizon"] / (months * HOURS_PER_MONTH)}
+        expected |= {"usd_per_month": expected["usd_horizon"] / months}
+    if t.rack_units is None:
+        expected.pop("rack_units")
     for key, value in expected.items():
         said = getattr(t, key)
         if said is None or not near(said, value):
@@ -290,37 +216,67 @@ def sums_agree(plan: Plan) -> Iterator[str]:
         yield f"totals.power_kw: {t.power_kw:g} is less than the machines' own {t.it_power_kw:g}"
 
 
+def at_once(lines: Sequence[PurchaseLine], months: float) -> dict[str, float]:
+    """What lines that are there together add up to."""
+    hourly = sum(line.usd_per_hour or 0.0 for line in lines)
+    return {
+        "usd_per_hour": hourly,
+        "usd_per_month": hourly * HOURS_PER_MONTH,
+        "usd_horizon": hourly * HOURS_PER_MONTH * months,
+        "gpus": sum(line.gpus for line in lines),
+        "nodes": sum(line.nodes for line in lines),
+        "it_power_kw": sum(line.power_kw for line in lines),
+        "rack_units": sum(line.rack_units or 0.0 for line in lines),
+    }
+
+
+def fullest(periods: Sequence[PeriodPlan]) -> dict[str, float]:
+    """Counts and power of the period with most."""
+    return {key: max(getattr(p, key) or 0.0 for p in periods) for key in ("gpus", "nodes", "it_power_kw", "rack_units")}
+
+
 def limits_are_kept(plan: Plan) -> Iterator[str]:
-    """Nothing the spec bounds is exceeded; nothing comes from where it must not."""
+    """Nothing the spec bounds is exceeded at any time; nothing comes from where it must not."""
     if plan.totals is None:
         return
     limits = fleet(plan).get("limits", {})
-    for key, value in reached(plan.totals).items():
-        limit = limits.get(key)
-        if limit is not None and value is not None and not within(value, limit):
-            yield f"fleet.limits.{key}: {value:g} is over {limit:g}"
+    for where, figures in reached(plan, plan.totals):
+        for key, value in figures.items():
+            limit = limits.get(key)
+            if limit is not None and value is not None and not within(value, limit):
+                yield f"{where}fleet.limits.{key}: {value:g} is over {limit:g}"
     allowed = fleet(plan).get("procurement")
     owned: Counter[str] = Counter()
     for entry in fleet(plan).get("owned", ()):
         owned[entry["node"].casefold()] += entry["count"]
-    for line in plan.purchases:
-        if line.procurement == "owned":
-            if line.nodes > owned[line.node.casefold()]:
-                yield f"purchases.{line.offer}: {line.nodes} nodes, {owned[line.node.casefold()]} are owned"
-        elif allowed is not None and line.procurement not in allowed:
-            yield f"purchases.{line.offer}: {line.procurement} is not among the spec's procurement"
+    for stage in stages(plan):
+        here: Counter[str] = Counter()
+        for line in stage.line_by_index.values():
+            if line.procurement == "owned":
+                here[line.node.casefold()] += line.nodes
+            elif allowed is not None and line.procurement not in allowed:
+                yield f"purchases.{line.offer}: {line.procurement} is not among the spec's procurement"
+        for node, count in here.items():
+            if count > owned[node]:
+                yield f"{stage.where}purchases of {node}: {count} nodes, {owned[node]} are owned"
 
 
-def reached(t: Totals) -> dict[str, float | None]:
-    """The totals that limits bound, by key of `fleet.limits`; power is that of the machines."""
-    return {
-        "usd_per_hour": t.usd_per_hour,
-        "capex_usd": t.capex_usd,
-        "power_kw": t.it_power_kw,
-        "rack_units": t.rack_units,
-        "gpus": t.gpus,
-        "nodes": t.nodes,
-    }
+def reached(plan: Plan, t: Totals) -> Iterator[tuple[str, dict[str, float | None]]]:
+    """What limits bound, by key of `fleet.limits`, at every time; power is that of the machines."""
+    yield "", {"capex_usd": t.capex_usd}
+    for at in plan.periods or (t,):
+        where = f"periods[{at.index}]: " if isinstance(at, PeriodPlan) else ""
+        yield (
+            where,
+            {
+                "usd_per_hour": at.usd_per_hour,
+                "capex_usd_per_period": at.capex_usd,
+                "power_kw": at.it_power_kw,
+                "rack_units": at.rack_units,
+                "gpus": at.gpus,
+                "nodes": at.nodes,
+            },
+        )
 
 
 def proof_agrees(plan: Plan) -> Iterator[str]:

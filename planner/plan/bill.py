@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from planner.candidates.types import Source
-from planner.plan.fleet import Choice, FleetProblem
-from planner.plan.types import NodeLoad, PurchaseLine, Totals, WayToPay
-from planner.solve.solution import Solution
+from planner.candidates.types import Candidate, Source
+from planner.plan.fleet import FleetProblem
+from planner.plan.running import Key, Part, indices
+from planner.plan.types import Held, NodeLoad, PurchaseLine, Totals, WayToPay
+from planner.solve.solution import PackedNodes, Solution
 from planner.units import HOURS_PER_MONTH
 
+Filling = tuple[int, tuple[tuple[Key, int], ...]]
+"""How many equal nodes, and the replicas on each by what the problem calls them."""
 
-def ordered_types(fleet: FleetProblem, solution: Solution) -> list[tuple[str, int]]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Equal nodes got together the same way for the same time: one line of the bill."""
+
+    source: Source
+    nodes: int
+    usd_per_hour: float
+    """Of one node while it is there, its purchase spread over that time."""
+    first_period: int = 0
+    last_period: int = 0
+    """Periods in which they are there."""
+    order_month: int | None = None
+
+    def serves(self, period: int) -> bool:
+        """The nodes are there."""
+        return self.first_period <= period <= self.last_period
+
+
+def batches(fleet: FleetProblem, solution: Solution) -> tuple[Batch, ...]:
     """Node types of the answer with their counts, by name; the order of `purchases`."""
-    return [(name, counts[0]) for name, counts in sorted(solution.nodes.items()) if counts[0] and name in fleet.sources]
+    return tuple(
+        Batch(source=fleet.sources[name], nodes=counts[0], usd_per_hour=fleet.sources[name].price.usd_per_hour)
+        for name, counts in sorted(solution.nodes.items())
+        if counts[0] and name in fleet.sources
+    )
 
 
-def purchases(fleet: FleetProblem, solution: Solution, every: Sequence[Source] = ()) -> tuple[PurchaseLine, ...]:
-    """One line for each kind of node and way to get it; `every` is where other ways to pay are looked for."""
-    return tuple(line(fleet.sources[name], count, every) for name, count in ordered_types(fleet, solution))
-
-
-def line(source: Source, count: int, every: Sequence[Source] = ()) -> PurchaseLine:
-    """`count` equal nodes."""
+def line(batch: Batch, every: Sequence[Source] = ()) -> PurchaseLine:
+    """One line of the bill; `every` is where other ways to pay are looked for."""
+    source, count = batch.source, batch.nodes
     price = source.price
     own = source.procurement in ("buy", "owned")
     return PurchaseLine(
@@ -33,10 +56,13 @@ def line(source: Source, count: int, every: Sequence[Source] = ()) -> PurchaseLi
         gpu=source.gpu,
         nodes=count,
         gpus=count * source.host.num_gpus,
-        usd_per_hour=count * price.usd_per_hour,
+        usd_per_hour=count * batch.usd_per_hour,
         capex_usd=count * price.capex_usd if source.procurement == "buy" else None,
         usd_low=price.low,
         usd_high=price.high,
+        period=batch.first_period,
+        last_period=batch.last_period,
+        order_month=batch.order_month,
         power_kw=count * source.power_kw,
         rack_units=count * source.rack_units if own and source.rack_units is not None else None,
         price_source=price.source,
@@ -74,58 +100,91 @@ def ways_to_pay(source: Source, count: int, every: Sequence[Source]) -> Iterator
         )
 
 
-def node_loads(fleet: FleetProblem, solution: Solution) -> tuple[NodeLoad, ...]:
-    """Which replicas sit on which nodes; nodes that stand by are listed empty."""
+def node_loads(
+    fleet: FleetProblem,
+    solution: Solution,
+    bill: Sequence[Batch],
+    parts: Mapping[str, tuple[Part, ...]],
+    period: int = 0,
+) -> tuple[NodeLoad, ...]:
+    """Which replicas sit on which nodes in one period; nodes that stand by are listed empty."""
+    named = indices(parts)
+    placed = {part.key: part.candidate for found in parts.values() for part in found}
     loads = []
-    for index, (name, count) in enumerate(ordered_types(fleet, solution)):
-        source = fleet.sources[name]
-        busy = 0
-        for packed in (p for p in solution.packing if p.node == name):
-            busy += packed.nodes
-            pieces = {(i.workload, i.column): i.replicas for i in packed.items}
-            loads += spread(fleet, solution, source, index, packed.nodes, pieces)
-        if busy < count:
-            loads.append(load(source, index, count - busy, {}))
+    full: dict[str, list[Filling]] = {}
+    for packed in solution.packing:
+        if packed.period == period:
+            full.setdefault(packed.node, []).extend(fillings(fleet, packed, placed))
+    for index, batch in enumerate(bill):
+        if not batch.serves(period):
+            continue
+        for count, held in dealt(full.get(batch.source.id, []), batch.nodes):
+            content = tuple((named[key], placed[key], number) for key, number in held)
+            loads.append(load(batch.source, index, period, count, content))
     return tuple(loads)
 
 
-def spread(
-    fleet: FleetProblem,
-    solution: Solution,
+def fillings(fleet: FleetProblem, packed: PackedNodes, placed: Mapping[Key, Candidate]) -> Iterator[Filling]:
+    """Nodes of one filling. Where nodes are not shared, a piece is a node full of replicas, the last part-filled."""
+    pieces = tuple(((i.workload, i.column), i.replicas) for i in packed.items)
+    choices = {key: fleet.choices[key] for key, _ in pieces}
+    if fleet.shared or any(choice.candidate.nodes_per_replica > 1 for choice in choices.values()):
+        yield packed.nodes, pieces
+        return
+    ((key, choice),) = choices.items()
+    full, rest = divmod(placed[key].replicas, choice.per_node)
+    if full:
+        yield full, ((key, choice.per_node),)
+    if rest:
+        yield 1, ((key, rest),)
+
+
+def dealt(full: list[Filling], nodes: int) -> Iterator[Filling]:
+    """Take the fillings of `nodes` nodes off the list; what is left of them stands by."""
+    left = nodes
+    while left and full:
+        count, held = full.pop(0)
+        taken = min(count, left)
+        if count > taken:
+            full.insert(0, (count - taken, held))
+        left -= taken
+        yield taken, held
+    if left:
+        yield left, ()
+
+
+def load(
     source: Source,
     index: int,
+    period: int,
     count: int,
-    pieces: Mapping[tuple[str, str], int],
-) -> list[NodeLoad]:
-    """Nodes of one filling. Where nodes are not shared, a piece is a node full of replicas, the last part-filled."""
-    held = {key: (fleet.choices[key], number) for key, number in pieces.items()}
-    if fleet.shared or any(choice.candidate.nodes_per_replica > 1 for choice, _ in held.values()):
-        return [load(source, index, count, held)]
-    ((key, (choice, _)),) = held.items()
-    full, rest = divmod(choice.candidate.replicas, choice.per_node)
-    rows = [load(source, index, full, {key: (choice, choice.per_node)})] if full else []
-    return [*rows, *([load(source, index, 1, {key: (choice, rest)})] if rest else [])]
-
-
-def load(source: Source, index: int, count: int, held: Mapping[tuple[str, str], tuple[Choice, int]]) -> NodeLoad:
+    held: Sequence[tuple[tuple[str, int], Candidate, int]],
+) -> NodeLoad:
     """`count` equal nodes that each hold the replicas (or their parts) of `held`."""
-    candidates = [(choice.candidate, number) for choice, number in held.values()]
+    replicas: dict[str, int] = {}
+    for (workload, _), _, number in sorted(held, key=lambda h: h[0]):
+        replicas[workload] = replicas.get(workload, 0) + number
     return NodeLoad(
         purchase=index,
+        period=period,
         nodes=count,
-        replicas={workload: number for (workload, _), (_, number) in sorted(held.items())},
-        gpus_used=sum(c.gpus_per_replica // c.nodes_per_replica * n for c, n in candidates),
+        replicas=replicas,
+        held=tuple(
+            Held(workload=workload, placement=place, replicas=number)
+            for (workload, place), _, number in sorted(held, key=lambda h: h[0])
+        ),
+        gpus_used=sum(c.gpus_per_replica // c.nodes_per_replica * n for _, c, n in held),
         gpus=source.host.num_gpus,
-        ram_bytes_used=sum(c.host_bytes_per_node * n for c, n in candidates),
+        ram_bytes_used=sum(c.host_bytes_per_node * n for _, c, n in held),
         ram_bytes=source.host.ram_bytes,
     )
 
 
-def totals(fleet: FleetProblem, solution: Solution, lines: Sequence[PurchaseLine], *, months: int) -> Totals:
-    """Sums over the bill. Energy in USD is that of nodes of our own; rents include theirs."""
-    counted = [(fleet.sources[name], count) for name, count in ordered_types(fleet, solution)]
+def totals(bill: Sequence[Batch], *, months: int) -> Totals:
+    """Sums over the nodes of one time. Energy in USD is that of nodes of our own; rents include theirs."""
+    counted = [(b.source, b.nodes) for b in bill]
+    lines = [line(b) for b in bill]
     usd_per_hour = sum(row.usd_per_hour or 0.0 for row in lines)
-    it_power_kw = sum(row.power_kw for row in lines)
     space = [row.rack_units for row in lines if row.procurement in ("buy", "owned")]
     carbon = [s.kg_co2_per_hour for s, _ in counted]
     per_hour = sum((s.kg_co2_per_hour or 0.0) * n for s, n in counted)
@@ -137,7 +196,7 @@ def totals(fleet: FleetProblem, solution: Solution, lines: Sequence[PurchaseLine
         gpus=sum(row.gpus for row in lines),
         nodes=sum(row.nodes for row in lines),
         power_kw=sum(s.power_kw * s.pue * n for s, n in counted),
-        it_power_kw=it_power_kw,
+        it_power_kw=sum(row.power_kw for row in lines),
         rack_units=None if any(s is None for s in space) else sum(s for s in space if s is not None),
         kg_co2_per_month=None if any(c is None for c in carbon) else per_hour * HOURS_PER_MONTH,
         energy_usd_per_month=sum(s.price.energy_usd_per_hour * n for s, n in counted) * HOURS_PER_MONTH,

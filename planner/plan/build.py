@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from planner.candidates.generate import candidates_of
+from planner.candidates.periods import candidates_over, stretches
 from planner.candidates.planning import planning_facts
 from planner.candidates.site import site_facts
 from planner.candidates.supply import build_supply
@@ -16,6 +17,7 @@ from planner.candidates.types import Supply, WorkloadCandidates
 from planner.errors import ImpossibleError, InputError
 from planner.plan.assemble import Work, assemble
 from planner.plan.fleet import FleetProblem, fleet_problem
+from planner.plan.period_fleet import period_fleet_problem
 from planner.plan.questions import Questions
 from planner.plan.replan import Near, OldPlan, near_old_plan, refuse_strange
 from planner.plan.types import Plan
@@ -63,11 +65,11 @@ def build(
     with `from_plan` it is the plan with the fewest moves away from an old one at (nearly) the least value;
     `asked` is what else is to be answered.
 
-    Raises InputError for unknown names, pins that contradict each other and what this version cannot plan,
+    Raises InputError for unknown names, pins that contradict each other and an old plan where there are periods,
     NoPlanInTimeError when the time limit passes without any plan.
     """
-    refuse_what_is_not_planned(loaded)
     if from_plan is not None:
+        refuse_old_plan_over_periods(loaded)
         refuse_strange(from_plan, loaded)
     start = time.monotonic()
     supply = build_supply(loaded.spec, catalog)
@@ -77,7 +79,12 @@ def build(
     solution: Solution | None = None
     near: Near | None = None
     if not lost:
-        fleet = fleet_problem(loaded.spec, found, planning_facts())
+        calendar = stretches(loaded.spec)
+        fleet = (
+            period_fleet_problem(loaded.spec, found, planning_facts(), calendar)
+            if calendar
+            else fleet_problem(loaded.spec, found, planning_facts())
+        )
         solution = solved(fleet.problem, time_left(time_limit_s, start))
         if from_plan is not None and solution.status != "infeasible":
             left_s = time_left(time_limit_s, start)
@@ -103,12 +110,12 @@ def build(
     return Built(plan=assemble(work, created=written), problem=problem)
 
 
-def refuse_what_is_not_planned(loaded: LoadedSpec) -> None:
-    """Raise InputError for what a spec may say but this version cannot plan."""
+def refuse_old_plan_over_periods(loaded: LoadedSpec) -> None:
+    """Raise InputError where an old plan meets periods."""
     if loaded.spec.periods:
         raise InputError(
-            f"{loaded.where(('periods',))}: periods: demand over several periods is not planned in this version; "
-            "plan the last period alone, or bring the candidates to `plan solve`, which handles periods"
+            f"{loaded.where(('periods',))}: periods: a plan over periods cannot be kept near an old one; "
+            "leave --from out, or take the periods out"
         )
 
 
@@ -118,9 +125,13 @@ def all_candidates(loaded: LoadedSpec, supply: Supply, catalog: Catalog) -> Sequ
     Raises InputError with the problems of all workloads at once, each with its place.
     """
     found, problems = [], []
+    calendar = stretches(loaded.spec)
     for index, workload in enumerate(loaded.spec.workloads):
         try:
-            found.append(candidates_of(workload, loaded.spec, supply, catalog))
+            if calendar:
+                found.append(candidates_over(workload, loaded.spec, supply, catalog, calendar))
+            else:
+                found.append(candidates_of(workload, loaded.spec, supply, catalog))
         except (InputError, ImpossibleError) as err:
             problems.append(f"{loaded.where(('workloads', index))}: workloads.{workload.name}: {err}")
     if problems:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from planner.candidates.periods import Stretch
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.types import Candidate, Source, WorkloadCandidates
 from planner.errors import InputError
 from planner.solve import scale
 from planner.solve.problem import LIMITS, MAX_AMOUNT, Column, Limits, Measure, NodeType, Problem, Workload
 from planner.spec.types import Spec
-from planner.units import ceil_div
+from planner.units import HOURS_PER_MONTH, MEGA, ceil_div
 
 TIE_BREAKS: tuple[Measure, ...] = ("cost", "power", "nodes", "preference")
 """What settles ties of the spec's own objectives, in this order."""
@@ -31,16 +32,47 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a workload of the problem stands for."""
+
+    workload: str
+    """Of the spec."""
+    period: int | None = None
+    """The only period that it runs in; None = all, in numbers that the problem's periods say."""
+    is_counted: bool = False
+    """Its replicas follow the demand, in any number of ways (mode `replicas`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetProblem:
     """The problem, and what its names stand for."""
 
     problem: Problem
+    asked: Mapping[str, Asked]
+    """By workload of the problem."""
     choices: Mapping[tuple[str, str], Choice]
-    """By workload and column."""
+    """By workload of the problem and column."""
     sources: Mapping[str, Source]
     """By node type."""
     shared: bool
     """Workloads may share nodes; otherwise one piece of the problem is a whole node of one workload."""
+    calendar: tuple[Stretch, ...] = ()
+    """The periods; empty where the spec has none."""
+
+    @property
+    def horizon_months(self) -> int:
+        """Months of all periods; 0 without periods."""
+        return sum(s.months for s in self.calendar)
+
+    @property
+    def cost_unit(self) -> float:
+        """The problem's units of cost in one USD an hour, over periods in the mean."""
+        return float(MEGA * (self.horizon_months or 1))
+
+    @property
+    def capex_unit(self) -> float:
+        """The problem's units of purchase money in one USD."""
+        return MEGA / HOURS_PER_MONTH if self.calendar else 1.0
 
 
 def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: PlanningFacts) -> FleetProblem:
@@ -80,7 +112,8 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
         workloads=tuple(workloads),
         limits=limits_of(spec),
     )
-    return FleetProblem(problem=problem, choices=choices, sources=sources, shared=shared)
+    asked = {w.id: Asked(workload=w.id) for w in workloads}
+    return FleetProblem(problem=problem, asked=asked, choices=choices, sources=sources, shared=shared)
 
 
 def has_figures(source: Source, spec: Spec) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from planner.candidates.types import WorkloadCandidates
@@ -28,7 +29,7 @@ class LimitWords:
 
     key: str
     unit: str
-    scale: int
+    scale: float
     """Units of the problem in one unit of the spec."""
     what: str
 
@@ -39,8 +40,16 @@ WORDS: Mapping[str, LimitWords] = {
     "nodes": LimitWords("nodes", "nodes", 1, "nodes in the fleet"),
     "gpus": LimitWords("gpus", "GPUs", 1, "GPUs in the fleet"),
     "capex": LimitWords("capex_usd", "USD", 1, "money for purchases"),
+    "cost_rate": LimitWords("usd_per_hour", "USD per hour", MEGA, "what the fleet may cost in any period"),
+    "capex_per_period": LimitWords("capex_usd_per_period", "USD", 1, "money for purchases in one period"),
     "rack_units": LimitWords("rack_units", "rack units", CENTI, "space for nodes of our own"),
 }
+
+
+def words_of(name: str, fleet: FleetProblem) -> LimitWords:
+    """How a limit reads; purchase money has another unit in problems over periods."""
+    words = WORDS[name]
+    return replace(words, scale=fleet.capex_unit) if name in ("capex", "capex_per_period") else words
 
 
 def infeasible_report(
@@ -72,7 +81,7 @@ def lost_conflict(loaded: LoadedSpec, entry: WorkloadCandidates) -> Conflict:
 def conflict(loaded: LoadedSpec, fleet: FleetProblem, name: str, *, alone: bool) -> Conflict:
     """One requirement of the minimal conflict."""
     if name.startswith("workload."):
-        workload = name.removeprefix("workload.")
+        workload = fleet.asked[name.removeprefix("workload.")].workload
         text = "the nodes that can be had do not carry it together with the others named"
         return Conflict(
             limit=f"workloads.{workload}", where=loaded.where(("workloads", workload)), value=None, text=text
@@ -82,7 +91,7 @@ def conflict(loaded: LoadedSpec, fleet: FleetProblem, name: str, *, alone: bool)
         path = owned_path(loaded, source.node)
         text = f"only {source.stock} of {source.node} are there"
         return Conflict(limit=dotted(path), where=loaded.where(path), value=float(source.stock or 0), text=text)
-    words = WORDS[name]
+    words = words_of(name, fleet)
     path = ("fleet", "limits", words.key)
     value = getattr(loaded.spec.fleet.limits, words.key)
     clash = "no fleet that meets the targets keeps it" if alone else "it clashes with the others named here"
@@ -119,7 +128,7 @@ def steady(value: float, *, up: bool) -> float:
 
 def relaxation(fleet: FleetProblem, found: Relaxed) -> Relaxation:
     """The smallest new value of one limit, and what the fleet then costs."""
-    name, value, spend = found.limit, found.value, found.cost / MEGA
+    name, value, spend = found.limit, found.value, found.cost / fleet.cost_unit
     also = " together with the other changes named here" if found.together else ""
     if name.startswith("stock."):
         source = fleet.sources[name.removeprefix("stock.")]
@@ -127,13 +136,18 @@ def relaxation(fleet: FleetProblem, found: Relaxed) -> Relaxation:
         return Relaxation(
             limit="fleet.owned", value=float(value), usd_per_hour=spend, text=text, together=found.together
         )
-    words = WORDS[name]
-    new = value / words.scale
+    words = words_of(name, fleet)
+    new = least_limit(value, words.scale)
     assert value <= MAX_AMOUNT, "what must be allowed is a sum of what exists"
     text = f"raise fleet.limits.{words.key} to {amount(new, words)}{also}; the fleet then costs {usd(spend)} per hour"
     return Relaxation(
         limit=f"fleet.limits.{words.key}", value=new, usd_per_hour=spend, text=text, together=found.together
     )
+
+
+def least_limit(value: int, scale: float) -> float:
+    """The least figure of the spec that allows a value of the problem; in whole USD where the units do not divide."""
+    return value / scale if scale == int(scale) else float(math.ceil(value / scale))
 
 
 def amount(value: float, words: LimitWords) -> str:

@@ -50,6 +50,9 @@ class Insights:
 
 def insights(fleet: FleetProblem, best: Solution, picked: Sequence[Pick], asked: Questions) -> Insights:
     """The answers to the questions, and to as many about alternatives as are quick."""
+    if fleet.calendar:
+        told = "alternatives, sensitivity and the Pareto front are not solved over periods"
+        return Insights(warnings=(told,) if asked != Questions() else ())
     if fleet.problem.objective[0] != "cost":
         told = "alternatives, sensitivity and the Pareto front are solved for objective cost only"
         return Insights(warnings=(told,) if asked != Questions() else ())

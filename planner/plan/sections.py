@@ -16,6 +16,8 @@ from planner.estimate.rows import InferRow, TrainRow
 from planner.estimate.speed import infer_speed, train_speed
 from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
 from planner.estimate.warnings import configuration_warnings
+from planner.plan.mix import together
+from planner.plan.running import Part
 from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
 from planner.spec.types import InferWorkload, TrainWorkload, Workload
 from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MEGA, MILLI, SECONDS_PER_HOUR, usd
@@ -45,17 +47,40 @@ class OtherWay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """The candidate chosen for a workload, and the nodes it sits on."""
+    """What was chosen for a workload, in one period where there are several."""
 
     workload: Workload
-    candidate: Candidate
-    source: Source
+    """As asked: over periods with its demand multiplied."""
+    parts: tuple[Part, ...]
+    """The largest share first."""
     found: WorkloadCandidates
+    node_usd_per_hour: Mapping[str, float]
+    """Of one node, by id of its source."""
+    period: int | None = None
+
+    @property
+    def candidate(self) -> Candidate:
+        """That of the largest part."""
+        return self.parts[0].candidate
+
+    @property
+    def source(self) -> Source:
+        """That of the largest part."""
+        return self.parts[0].source
+
+    def usd_per_hour(self, part: Part) -> float:
+        """A part's share of its nodes' price, by GPU."""
+        return part.candidate.gpus * self.node_usd_per_hour[part.source.id] / part.source.host.num_gpus
 
 
 def share_usd_per_hour(candidate: Candidate, source: Source) -> float:
-    """The workload's share of its nodes' price, by GPU."""
+    """The workload's share of its nodes' list price, by GPU."""
     return candidate.gpus * source.price.usd_per_hour / source.host.num_gpus
+
+
+def chosen_usd_per_hour(pick: Pick) -> float:
+    """What all parts of the choice cost."""
+    return sum(pick.usd_per_hour(part) for part in pick.parts)
 
 
 def workload_plan(
@@ -69,39 +94,64 @@ def workload_plan(
 ) -> WorkloadPlan:
     """The whole section. `fleet_text` says in what sense the fleet is the best one, `again` what fleets cost in which
     a workload's GPU and number format are forced."""
-    seat = seat_of(pick, catalog)
-    estimate = estimate_of(pick, seat, catalog, months=months)
-    met = tuple(demand_met(pick.workload, estimate, utilisation_cap=utilisation_cap))
-    others = alternatives(pick, seat, again)
-    c, s = pick.candidate, pick.source
-    placement = Placement(
-        offer=s.offer,
-        node=s.node,
-        gpu=s.gpu,
-        replicas=c.replicas,
-        gpus_per_replica=c.gpus_per_replica,
-        nodes_per_replica=c.nodes_per_replica,
-        config=estimate.config,
-        share_of_demand=1.0,
-    )
+    estimates = estimates_of(pick, catalog, months=months)
+    estimate = together(estimates)
+    met = demand_of(pick, estimates, utilisation_cap)
+    others = alternatives(pick, seat_of(pick, pick.parts[0], catalog), again)
     return WorkloadPlan(
         **{name: getattr(estimate, name) for name in WorkloadEstimate.model_fields},
-        placements=(placement,),
+        placements=placements(pick, estimates),
         demand_met=met,
         alternatives=others,
         rejected=tuple(Rejected(gpu=d.gpu, reason=d.reason) for d in pick.found.dropped),
-        why=why(pick, estimate, met, others, fleet_text),
+        why=why(pick, estimates, met, others, fleet_text),
         headroom=headroom(pick, estimate, met),
-        share_of_demand_per_replica=c.rate,
+        share_of_demand_per_replica=pick.candidate.rate if len(pick.parts) == 1 else None,
+        period=pick.period,
     )
 
 
-def seat_of(pick: Pick, catalog: Catalog) -> Seat:
+def placements(pick: Pick, estimates: Sequence[WorkloadEstimate]) -> tuple[Placement, ...]:
+    """Where the parts sit, in their order."""
+    return tuple(
+        Placement(
+            offer=part.source.offer,
+            procurement=part.source.procurement,
+            node=part.source.node,
+            gpu=part.source.gpu,
+            replicas=part.candidate.replicas,
+            gpus_per_replica=part.candidate.gpus_per_replica,
+            nodes_per_replica=part.candidate.nodes_per_replica,
+            config=estimate.config,
+            share_of_demand=part.share,
+            figures=figures(estimate),
+        )
+        for part, estimate in zip(pick.parts, estimates, strict=True)
+    )
+
+
+def figures(estimate: WorkloadEstimate) -> dict[str, float]:
+    """What one replica does and needs."""
+    p, m, n = estimate.performance, estimate.memory, estimate.replicas
+    rates = {
+        "output_tokens_per_second": p.output_tokens_per_second,
+        "tokens_per_second": p.tokens_per_second,
+        "requests_per_second": p.requests_per_second,
+    }
+    found = {name: None if value is None else value / n for name, value in rates.items()}
+    found |= {"ttft_s": p.ttft_s, "tpot_s": p.tpot_s}
+    found |= {"device_peak_bytes": float(m.device_peak_bytes), "usable_bytes": float(m.usable_bytes)}
+    found |= {"host_bytes": float(m.host_bytes)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def seat_of(pick: Pick, part: Part, catalog: Catalog) -> Seat:
     """What is estimated, where it sits, and who asks."""
-    c, s = pick.candidate, pick.source
+    c, s = part.candidate, part.source
     gpu = catalog.gpu(c.gpu)
     weight_only = expands(c.job, gpu, catalog)
     chosen = configuration_warnings(pick.workload, c.job, c.ways, gpu, weight_only=weight_only)
+    arriving = pick.workload.targets.requests_per_second if isinstance(pick.workload, InferWorkload) else None
     return Seat(
         name=pick.workload.name,
         engine=c.job.engine.name,
@@ -110,9 +160,7 @@ def seat_of(pick: Pick, catalog: Catalog) -> Seat:
         replicas=c.replicas,
         warnings=(*pick.found.warnings, *chosen, *s.host.assumptions),
         target_tokens=tokens_asked(pick.workload) if isinstance(pick.workload, TrainWorkload) else None,
-        requests_per_second=(
-            pick.workload.targets.requests_per_second if isinstance(pick.workload, InferWorkload) else None
-        ),
+        requests_per_second=None if arriving is None else arriving * part.share,
     )
 
 
@@ -128,13 +176,18 @@ def bare_seat(candidate: Candidate, source: Source, catalog: Catalog) -> Seat:
     )
 
 
-def estimate_of(pick: Pick, seat: Seat, catalog: Catalog, *, months: int) -> WorkloadEstimate:
-    """The estimate of the chosen candidate on the chosen nodes."""
-    c, s = pick.candidate, pick.source
+def estimates_of(pick: Pick, catalog: Catalog, *, months: int) -> tuple[WorkloadEstimate, ...]:
+    """The estimate of every part on its nodes, in their order."""
+    return tuple(estimate_of(pick, part, seat_of(pick, part, catalog), catalog, months=months) for part in pick.parts)
+
+
+def estimate_of(pick: Pick, part: Part, seat: Seat, catalog: Catalog, *, months: int) -> WorkloadEstimate:
+    """The estimate of one part on the chosen nodes."""
+    c, s = part.candidate, part.source
     share = c.gpus / s.host.num_gpus
     monthly = None if s.kg_co2_per_hour is None else s.kg_co2_per_hour * share * HOURS_PER_MONTH
     money = Money(
-        usd_per_hour=share_usd_per_hour(c, s),
+        usd_per_hour=pick.usd_per_hour(part),
         basis=f"{s.offer}, {s.procurement.replace('_', ' ')}, by GPU; {s.price.source}, {s.price.as_of}",
         horizon_hours=float(months * HOURS_PER_MONTH),
         power_kw=s.power_kw * share,
@@ -158,22 +211,29 @@ def estimate_of(pick: Pick, seat: Seat, catalog: Catalog, *, months: int) -> Wor
     return train_estimate(seat, c.job, c.ways, hw, memory, train_speed(c.job, c.ways, hw), money, fits=fits)
 
 
-def demand_met(workload: Workload, estimate: WorkloadEstimate, *, utilisation_cap: float) -> Iterator[DemandMet]:
-    """Each target beside what the plan gives. Requests may use `utilisation_cap` of the closed-loop throughput."""
-    if isinstance(workload, InferWorkload):
-        yield from infer_demand(workload, estimate, utilisation_cap)
-    else:
-        yield from train_demand(workload, estimate)
+def demand_of(pick: Pick, estimates: Sequence[WorkloadEstimate], cap: float) -> tuple[DemandMet, ...]:
+    """Each target beside what the plan gives. Requests may use `cap` of the closed-loop throughput."""
+    estimate = together(estimates)
+    if not isinstance(pick.workload, InferWorkload):
+        return tuple(train_demand(pick.workload, estimate))
+    in_flight = sum(sequences(e) * e.replicas for e in estimates)
+    return tuple(infer_demand(pick.workload, estimate, in_flight, cap))
 
 
-def infer_demand(workload: InferWorkload, estimate: WorkloadEstimate, cap: float) -> Iterator[DemandMet]:
-    asked, p = workload.targets, estimate.performance
+def sequences(estimate: WorkloadEstimate) -> float:
+    """In flight in one replica."""
     batch = estimate.config.get("batch")
-    in_flight = float(batch) if isinstance(batch, int | float) else 1.0
+    return float(batch) if isinstance(batch, int | float) else 1.0
+
+
+def infer_demand(
+    workload: InferWorkload, estimate: WorkloadEstimate, in_flight: float, cap: float
+) -> Iterator[DemandMet]:
+    asked, p = workload.targets, estimate.performance
     floors = (
         ("requests_per_second", asked.requests_per_second, (p.requests_per_second or 0.0) * cap),
         ("output_tokens_per_second", asked.output_tokens_per_second, p.output_tokens_per_second or 0.0),
-        ("concurrency", asked.concurrency, in_flight * estimate.replicas),
+        ("concurrency", asked.concurrency, in_flight),
     )
     for target, wanted, got in floors:
         if wanted is not None:
@@ -218,7 +278,7 @@ def headroom(pick: Pick, estimate: WorkloadEstimate, met: Sequence[DemandMet]) -
 
 def alternatives(pick: Pick, seat: Seat, again: Mapping[tuple[str, str, str], Forced]) -> tuple[Alternative, ...]:
     """The best few other ways, each with what the fleet costs with it where that was solved."""
-    chosen = share_usd_per_hour(pick.candidate, pick.source)
+    chosen = chosen_usd_per_hour(pick)
     found = []
     for way in other_ways(pick):
         forced = again.get((pick.workload.name, way.candidate.gpu, format_of(way.candidate)))
@@ -303,24 +363,30 @@ def alternative(cost: float, candidate: Candidate, source: Source, seat: Seat, *
 
 def why(
     pick: Pick,
-    estimate: WorkloadEstimate,
+    estimates: Sequence[WorkloadEstimate],
     met: Sequence[DemandMet],
     others: Sequence[Alternative],
     fleet_text: str,
 ) -> str:
     """One sentence: what was chosen, that it meets the targets, and what the next best would cost."""
-    c = pick.candidate
-    number = f"{c.replicas} x " if c.replicas > 1 else ""
-    gpus = f"{c.gpus_per_replica} GPUs" if c.gpus_per_replica > 1 else "one GPU"
-    targets = f" meets {'its target' if len(met) == 1 else f'all {len(met)} targets'}" if met else " fits"
-    share = usd(share_usd_per_hour(c, pick.source))
+    one = len(pick.parts) == 1
+    reached = "its target" if len(met) == 1 else f"all {len(met)} targets"
+    does = (f" meets {reached}" if one else f" together meet {reached}") if met else " fits" if one else " fit"
+    share = usd(chosen_usd_per_hour(pick))
+    offers = ", ".join(dict.fromkeys(part.source.offer for part in pick.parts))
+    what = " and ".join(part_text(p.candidate, e.gpu_name) for p, e in zip(pick.parts, estimates, strict=True))
     dearer = [o for o in others if o.usd_per_hour_more is not None and o.usd_per_hour_more >= 0]
     runner_up = ""
     if dearer:
         more = usd(dearer[0].usd_per_hour_more or 0.0)
         price = "at the same list price" if more == NO_MONEY else f"{more} per hour more"
         runner_up = f"; next by list price: {dearer[0].gpu}, {price}"
-    return (
-        f"{number}{gpus} of {estimate.gpu_name} in {format_of(c)}{targets} for {share} per hour "
-        f"(its share of {pick.source.offer}) as part of {fleet_text}{runner_up}."
-    )
+    return f"{what}{does} for {share} per hour (its share of {offers}) as part of {fleet_text}{runner_up}."
+
+
+def part_text(candidate: Candidate, gpu_name: str) -> str:
+    """One part in words."""
+    number = f"{candidate.replicas} x " if candidate.replicas > 1 else ""
+    each = candidate.gpus_per_replica
+    gpus = f"{each} GPUs" if each > 1 else "one GPU"
+    return f"{number}{gpus} of {gpu_name} in {format_of(candidate)}"

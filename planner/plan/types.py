@@ -32,7 +32,8 @@ class SolverFacts(Document):
 
 
 class Totals(Document):
-    """Of the whole fleet."""
+    """Of the whole fleet; over periods money an hour or a month is the mean, counts and power are those of the fullest
+    period."""
 
     usd_per_hour: float | None
     usd_per_month: float | None
@@ -76,12 +77,18 @@ class PurchaseLine(Document):
     nodes: int
     gpus: int
     usd_per_hour: float | None
-    """All nodes of the line; for buy: amortised over the horizon plus energy and hosting."""
+    """All nodes of the line while they are there; for buy: the purchase spread over the time from delivery to the
+    horizon's end, plus energy and hosting."""
     capex_usd: float | None = None
     usd_low: float | None = None
     usd_high: float | None = None
     """Spread of the price readings per node where known (buy: USD, rent: USD per hour)."""
     period: int = 0
+    """First period in which the nodes are there, from 0."""
+    last_period: int = 0
+    """Last period in which they are."""
+    order_month: int | None = None
+    """Month in which to order or to sign, from 0 = now; None where nothing is ordered, or without periods."""
     power_kw: float
     rack_units: float | None = None
     price_source: str | None
@@ -99,14 +106,26 @@ class PurchaseLine(Document):
     """What as many nodes of this size with this GPU cost in each way that the fleet allows."""
 
 
+class Held(Document):
+    """Replicas (or their parts, where a replica spans nodes) of one placement on one node."""
+
+    workload: str
+    placement: int
+    """Index into the placements of the workload, in a plan over periods into those of the period."""
+    replicas: int
+
+
 class NodeLoad(Document):
     """Which replicas sit on one node (equal nodes are grouped)."""
 
     purchase: int
     """Index into `purchases`."""
+    period: int = 0
     nodes: int
     replicas: Mapping[str, int]
     """Workload name -> replicas on each of these nodes."""
+    held: tuple[Held, ...] = ()
+    """The same by placement."""
     gpus_used: int
     gpus: int
     ram_bytes_used: int
@@ -117,6 +136,7 @@ class Placement(Document):
     """Equal replicas of one workload on one kind of node."""
 
     offer: str
+    procurement: str | None = None
     node: str
     gpu: str
     replicas: int
@@ -124,6 +144,9 @@ class Placement(Document):
     nodes_per_replica: int = 1
     config: Mapping[str, ConfigValue]
     share_of_demand: float
+    figures: Mapping[str, float] = {}
+    """Of one replica: `output_tokens_per_second`, `tokens_per_second`, `requests_per_second`, `ttft_s`, `tpot_s`,
+    `device_peak_bytes`, `usable_bytes`, `host_bytes`; what does not apply is left out."""
 
 
 class DemandMet(Document):
@@ -189,6 +212,54 @@ class WorkloadPlan(WorkloadEstimate):
     """Share left before a limit: `memory`, `demand`, `ttft`, `tpot`, `deadline`."""
     share_of_demand_per_replica: float | None = None
     """What one replica can carry; None without a demand."""
+    period: int | None = None
+    """In a plan over periods the one described here: the first in which the workload is largest."""
+
+
+class PeriodWorkload(Document):
+    """One workload in one period."""
+
+    name: str
+    factor: float
+    """On the targets of the spec; 0 = it does not run."""
+    capacity: float | None
+    """The factor that its replicas could serve; None where no rate is asked."""
+    replicas: int
+    gpus: int
+    placements: tuple[Placement, ...]
+    demand_met: tuple[DemandMet, ...]
+    """Targets times the factor, beside what the replicas give."""
+
+
+class PeriodPlan(Document):
+    """The fleet in one period."""
+
+    index: int
+    months: int
+    first_month: int
+    """Months from the start of the plan."""
+    demand: Mapping[str, float]
+    """Factor on the targets of every workload."""
+    workloads: tuple[PeriodWorkload, ...]
+    purchases: tuple[int, ...]
+    """Indices into `purchases` of what is there."""
+    loads: tuple[NodeLoad, ...]
+    """What sits on it."""
+    usd_per_hour: float
+    """Rent and running cost, purchases spread over the time from delivery to the horizon's end."""
+    usd_total: float
+    """The same over the hours of the period."""
+    cash_usd: float
+    """What is paid in the period: rent, running cost, and purchases in full when they are ordered."""
+    capex_usd: float
+    """Purchases ordered in the period."""
+    gpus: int
+    nodes: int
+    power_kw: float
+    """Facility power: IT load x PUE."""
+    it_power_kw: float
+    rack_units: float | None
+    kg_co2_per_month: float | None
 
 
 class Conflict(Document):
@@ -322,7 +393,10 @@ class Plan(Document):
     totals: Totals | None
     purchases: tuple[PurchaseLine, ...]
     nodes: tuple[NodeLoad, ...]
+    """In a plan over periods, those of the period with most nodes."""
     workloads: tuple[WorkloadPlan, ...]
+    periods: tuple[PeriodPlan, ...] = ()
+    """The fleet over time; empty where the spec has no periods."""
     pareto: tuple[Mapping[str, float], ...] = ()
     sensitivity: tuple[Mapping[str, Any], ...] = ()
     one_gpu_type: tuple[OneGpuType, ...] = ()

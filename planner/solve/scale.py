@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from planner.units import GRAMS_PER_KG, MEGA, WATTS_PER_KW
+from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MEGA, WATTS_PER_KW
 
 MAX_COEFFICIENT = 2**40
 """Largest coefficient of one row; times the bounds of its variables it stays inside 64 bits."""
@@ -97,6 +97,20 @@ def micro_usd_limit(usd: float) -> int:
     return math.floor(Decimal(repr(float(usd))) * MEGA)
 
 
+def micro_usd_months(usd: float) -> int:
+    """Money paid at once, as whole micro-USD an hour over one month, rounded up.
+
+    >>> micro_usd_months(730.0)
+    1000000
+    """
+    return math.ceil(Decimal(repr(float(usd))) * MEGA / HOURS_PER_MONTH)
+
+
+def micro_usd_months_limit(usd: float) -> int:
+    """Money that may be spent at once, in the same unit, rounded down."""
+    return math.floor(Decimal(repr(float(usd))) * MEGA / HOURS_PER_MONTH)
+
+
 def usd_up(usd: float) -> int:
     """Purchase money, in whole USD, rounded up."""
     return math.ceil(Decimal(repr(float(usd))))
@@ -132,6 +146,10 @@ def hundredths_limit(value: float) -> int:
     return math.floor(Decimal(repr(float(value))) * CENTI)
 
 
+PERIODS_ROUNDING = (
+    "whole micro-USD an hour (of purchases, per month of the horizon), W, g of CO2 an hour, hundredths of a rack unit, "
+    "parts in 10**8 of a workload's largest demand: what is spent or used rounds up, limits and rates round down"
+)
 ROUNDING = (
     "whole micro-USD an hour, whole USD of purchases, W, g of CO2 an hour, hundredths of a rack unit: "
     "what is spent or used rounds up, limits round down, each by less than one unit a node"

@@ -202,16 +202,6 @@ def test_a_problem_without_solution_exits_3(plan: RunPlan, folder: Path) -> None
     assert "with cost 720" in done.out
 
 
-def test_check_says_that_periods_are_not_planned_yet(plan: RunPlan, folder: Path) -> None:
-    (folder / "growth.yaml").write_text(
-        "periods: [{months: 12, demand: {gpt2-infer: 2.0}}]\nworkloads: [{model: gpt2, mode: infer, sequence: 64}]\n"
-    )
-    done = plan("check", "growth.yaml")
-    assert (done.code, "no mistakes" in done.out) == (0, True)
-    assert "growth.yaml:1:10: periods:" in done.err
-    assert "does not yet plan over periods" in done.err
-
-
 def test_unnamed_specs_of_two_files_have_folders_of_their_own(plan: RunPlan, folder: Path) -> None:
     text = "workloads: [{model: gpt2, mode: infer, sequence: 64, batch: 1, pin: {gpu: l4}}]\n"
     for name in ("one.yaml", "two.yaml"):

@@ -218,11 +218,6 @@ def test_problems_of_all_workloads_are_told_at_once() -> None:
     assert "nothing in the fleet is the pinned gpu" in caught.value.messages[1]
 
 
-def test_periods_are_refused_and_not_ignored() -> None:
-    with pytest.raises(InputError, match="periods"):
-        plan_of(TWO + "periods: [{months: 12, demand: {chat: 1.0}}]\n")
-
-
 def test_a_time_limit_leaves_a_plan_or_says_that_there_is_none() -> None:
     plan = build_plan(load_spec_text(TWO, "spec.yaml"), catalog(), created=CREATED, time_limit_s=60)
     assert plan.status == "optimal"
