@@ -69,15 +69,19 @@ def _growth_lead(order: NextOrder | None) -> str:
     if order is None:
         return _("The nodes of this plan carry any growth that was looked at.")
     room = percent(order.demand_factor - 1.0)
-    counted = [(percent(g), months_until(order.demand_factor, g)) for g in GROWTHS_PER_MONTH]
-    when = "; ".join(
-        ngettext("{n} month at {share} a month", "{n} months at {share} a month", n).format(n=whole(n), share=share)
-        for share, n in counted
-    )
+    when = "; ".join(_due(order.demand_factor, g) for g in GROWTHS_PER_MONTH)
     return _(
         "The next order is due when the traffic of all services has grown by {room}: then {workload} needs another "
-        "node ({offer}). That is after {when}. Delivery time comes off that."
+        "node ({offer}). Time until then: {when}. Delivery time comes off that."
     ).format(room=room, workload=shown(order.workload), offer=shown(order.offer), when=when)
+
+
+def _due(times: float, growth_per_month: float) -> str:
+    """How long demand that grows by a share each month stays within `times` today's."""
+    n, share = months_until(times, growth_per_month), percent(growth_per_month)
+    if not n:
+        return _("under a month at {share} a month").format(share=share)
+    return ngettext("{n} month at {share} a month", "{n} months at {share} a month", n).format(n=whole(n), share=share)
 
 
 def growth_plot(order: NextOrder) -> Plot:

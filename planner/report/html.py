@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAGE = "report.html.j2"
+INTERACTIVE_PAGE = "interactive.html.j2"
 STYLE_SHEETS = {"base": "report.css", "screen": "screen.css", "print": "print.css"}
 RTL = "rtl.css"
 FONTS = {"fa": "fonts/fa.css"}
 """Fonts that a language brings along, as `data:` addresses; their licence lies beside them."""
 
 
-def render_html(view: ReportView, *, templates: Path | None = None) -> str:
+def render_html(view: ReportView, *, templates: Path | None = None, page: str = PAGE) -> str:
     """The whole report; files in the folder `templates` replace the shipped ones of the same name.
+
+    `page` is the template: `INTERACTIVE_PAGE` carries a script.
 
     Raises InputError, with file and line, when a template of that folder is wrong.
     """
@@ -41,7 +44,7 @@ def render_html(view: ReportView, *, templates: Path | None = None) -> str:
     try:
         with speaking(view.masthead.language, digits=view.masthead.digits) as spoken:
             environment = _environment(folders, spoken.language)
-            return environment.get_template(PAGE).render(view=view, styles=_styles(folders, spoken.language))
+            return environment.get_template(page).render(view=view, styles=_styles(folders, spoken.language))
     except TemplateSyntaxError as err:
         raise InputError(f"{err.filename or err.name}:{err.lineno}: {err.message}") from err
     except TemplateNotFound as err:

@@ -224,3 +224,45 @@ class SignoffView:
     """Version, date, made with, what changed."""
     roles: tuple[tuple[str, str], ...]
     """Role, and the name where it is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayNow:
+    """One way to run a workload, with what the sliders of the interactive page reckon with."""
+
+    is_planned: bool
+    gpu: str
+    gpu_id: str
+    config: str
+    gpus: str
+    cost: str
+    gpus_each: str
+    """GPUs of one replica, replicas, share of the demand that one carries (empty = it does not grow), and cost of one
+    GPU and hour: plain numbers, written for the script."""
+    replicas: str
+    share_each: str
+    cost_each: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIfRow:
+    """A workload with the ways that were found for it, the cheapest first."""
+
+    letter: str
+    tone: str
+    name: str
+    ways: tuple[WayNow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIfView:
+    """The sliders of the interactive page and what they move."""
+
+    numbers: str
+    """Locale of the numbers, for the script."""
+    prices: tuple[tuple[str, str], ...]
+    """Id and name of every GPU whose price has a slider."""
+    workloads: tuple[WhatIfRow, ...]
+    planned: str
+    cheapest: str
+    """Cost per hour of all workloads by their share of list prices: as planned, and with the cheapest way of each."""

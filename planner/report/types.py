@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.report.sections import FacilityView, HorizonView, RiskRow, SensitivityView, SignoffView
+from planner.report.sections import FacilityView, HorizonView, RiskRow, SensitivityView, SignoffView, WhatIfView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +376,8 @@ class ReportView:
     facility: FacilityView | None
     risks: tuple[RiskRow, ...]
     signoff: SignoffView
+    whatif: WhatIfView | None
+    """For the interactive page."""
     outlook: tuple[str, ...]
     """What would change the answer, a sentence a line: one more node, other prices, less power, one GPU type."""
     evidence: tuple[EvidenceRow, ...]

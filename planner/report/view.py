@@ -21,6 +21,7 @@ from planner.report.decision import (
 from planner.report.evidence import evidence_rows, unproven_lines
 from planner.report.facility import facility_view
 from planner.report.horizon import horizon_view
+from planner.report.interactive import whatif_view
 from planner.report.language import ENGLISH, _, speaking, spoken_now
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.outlook import outlook_lines
@@ -140,6 +141,7 @@ def _view(plan: Plan, audience: str) -> ReportView:
         facility=facility,
         risks=risks,
         signoff=signoff_view(plan, author=head.author, status_word=status_word(plan)),
+        whatif=whatif_view(plan),
         outlook=tuple(outlook_lines(plan)),
         evidence=evidence_rows(plan),
         unproven=tuple(unproven_lines(plan)),

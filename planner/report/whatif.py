@@ -66,6 +66,12 @@ def cost_of_nodes(line: PurchaseLine, nodes: int) -> float | None:
     return each * line.nodes + min(others) * more if others else None
 
 
+def offer_of_more(line: PurchaseLine) -> str:
+    """Where one more node of a line is got: owned ones are used up, so in the cheapest other way."""
+    ways = sorted(line.ways_to_pay, key=lambda way: way.usd_per_hour)
+    return ways[0].offer if line.procurement == "owned" and ways else line.offer
+
+
 def gpus_per_node(line: PurchaseLine) -> int:
     """GPUs of one node of a line."""
     return line.gpus // line.nodes
@@ -192,7 +198,7 @@ def next_order(plan: Plan) -> NextOrder | None:
         then = nodes_by_line(plan, beyond)
         grown = [line for line, n in zip(plan.purchases, then, strict=True) if n > line.nodes]
         if grown:
-            return NextOrder(demand_factor=factor, workload=name, offer=grown[0].offer)
+            return NextOrder(demand_factor=factor, workload=name, offer=offer_of_more(grown[0]))
     return None
 
 

@@ -10,17 +10,18 @@ from pathlib import Path
 from planner.errors import InputError, MissingPartError
 from planner.files import write_atomically
 from planner.plan.types import Plan
-from planner.report.html import render_html
+from planner.report.html import INTERACTIVE_PAGE, render_html
 from planner.report.markdown import render_markdown
 from planner.report.pdf import render_pdf
 from planner.report.tables import render_csv, render_xlsx, tables
 from planner.report.types import ReportView
 from planner.report.view import ALL_READERS, view_of
 
-FORMATS = ("html", "pdf", "md", "json", "csv", "xlsx")
+FORMATS = ("html", "pdf", "md", "json", "csv", "xlsx", "interactive")
 HTML_NAME = "report.html"
+INTERACTIVE_NAME = "report-interactive.html"
 VIEW_SCHEMA = "planner/report/v1"
-_WRITE_ORDER = ("html", "md", "json", "csv", "xlsx", "pdf")
+_WRITE_ORDER = ("html", "interactive", "md", "json", "csv", "xlsx", "pdf")
 """The PDF last: what needs no system library is there when it fails."""
 
 
@@ -41,6 +42,8 @@ class Pages:
 
     view: ReportView
     html: str
+    interactive: str = ""
+    """The page with sliders; empty where it is not asked for."""
 
 
 def pages_of(
@@ -57,7 +60,11 @@ def pages_of(
     """
     check_formats(formats)
     view = view_of(plan, audience, language)
-    return Pages(view, render_html(view, templates=templates) if {"html", "pdf"} & set(formats) else "")
+    return Pages(
+        view,
+        render_html(view, templates=templates) if {"html", "pdf"} & set(formats) else "",
+        render_html(view, templates=templates, page=INTERACTIVE_PAGE) if "interactive" in formats else "",
+    )
 
 
 def write_reports(
@@ -86,7 +93,7 @@ def write_pages(
     written: list[Path] = []
     for name in (f for f in _WRITE_ORDER if f in formats):
         try:
-            files = _files(name, pages.view, pages.html, pdf_of)
+            files = _files(name, pages, pdf_of)
         except MissingPartError as err:
             if "html" not in formats:
                 written.append(write_atomically(folder / HTML_NAME, pages.html.encode()))
@@ -95,13 +102,16 @@ def write_pages(
     return tuple(written)
 
 
-def _files(name: str, view: ReportView, html: str, pdf_of: Callable[[str], bytes]) -> Mapping[str, bytes]:
+def _files(name: str, pages: Pages, pdf_of: Callable[[str], bytes]) -> Mapping[str, bytes]:
     """The files of one format, by name."""
+    view = pages.view
     match name:
         case "html":
-            return {HTML_NAME: html.encode()}
+            return {HTML_NAME: pages.html.encode()}
+        case "interactive":
+            return {INTERACTIVE_NAME: pages.interactive.encode()}
         case "pdf":
-            return {"report.pdf": pdf_of(html)}
+            return {"report.pdf": pdf_of(pages.html)}
         case "md":
             return {"report.md": render_markdown(view).encode()}
         case "json":
