@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.plan.types import Plan
+from planner.report.html import render_html
 from planner.report.plot import HEIGHT, Line, curve, nice_ticks, plot
+from planner.report.view import view_of
 
 spans = st.tuples(st.floats(-1e3, 1e3), st.floats(1e-1, 1e7))
 
@@ -41,3 +45,10 @@ def test_a_curve_stops_where_it_leaves_the_chart() -> None:
     corners = curve(lambda x: 2.0**x, 0.0, 10.0, ceiling=4.0)
     assert corners[-1][1] == 4.0
     assert abs(corners[-1][0] - 2.0) < 0.05
+
+
+def test_dashes_stay_numbers_on_a_page_from_right_to_left(two_workloads: Plan) -> None:
+    page = render_html(view_of(two_workloads, language="fa"))
+    found = set(re.findall(r'stroke-dasharray="([^"]*)"', page))
+    assert "7 4" in found
+    assert all(re.fullmatch(r"none|[\d ]+", dashes) for dashes in found)
