@@ -11,6 +11,7 @@ from planner.report.currency import USD, currency, currency_now
 from planner.report.dates import date_text
 from planner.report.language import _, marked, ngettext
 from planner.report.numbers import figure, percent, shown, whole
+from planner.report.phrases import foreign
 from planner.report.types import Figure, WorkloadView
 from planner.report.words import HEADROOM_KEYS, LOW_CONFIDENCE, called, comma_separated, in_sentence, listed
 from planner.report.workloads import UNKNOWN
@@ -115,9 +116,9 @@ def _way_out(relaxations: Sequence[Relaxation]) -> str:
     """The smallest change, or the changes that are enough together."""
     first = relaxations[0]
     if first.together:
-        changes = "; ".join(shown(r.text, longest=300).rstrip(".") for r in relaxations if r.together)
+        changes = "; ".join(foreign(r.text, longest=300).rstrip(".") for r in relaxations if r.together)
         return _("These changes are enough together: {changes}.").format(changes=changes)
-    return _("One change is enough, for example: {change}.").format(change=shown(first.text, longest=300).rstrip("."))
+    return _("One change is enough, for example: {change}.").format(change=foreign(first.text, longest=300).rstrip("."))
 
 
 def status_word(plan: Plan) -> str:

@@ -8,6 +8,7 @@ from planner.plan.types import OneGpuType, Plan
 from planner.report.bill import hourly_unit
 from planner.report.language import _
 from planner.report.numbers import figure, money, shown, whole
+from planner.report.phrases import foreign
 
 MOST_TYPES = 5
 """GPU types named; plan.json holds all."""
@@ -17,7 +18,7 @@ LONGEST = 400
 def outlook_lines(plan: Plan) -> Iterator[str]:
     """A line an answer; none where nothing was asked."""
     for entry in plan.sensitivity:
-        text = shown(str(entry.get("text", "")), longest=LONGEST)
+        text = foreign(str(entry.get("text", "")), longest=LONGEST)
         sentence = _("{text}.") if entry.get("is_proven") else _("{text} (not proven).")
         yield sentence.format(text=f"{text[:1].upper()}{text[1:]}")
     if plan.pareto:

@@ -9,6 +9,7 @@ from planner.report.bill import power_text
 from planner.report.currency import currency, in_currency
 from planner.report.language import _, ngettext
 from planner.report.numbers import figure, fixed, floor_text, percent, shown, whole
+from planner.report.phrases import foreign
 from planner.report.types import Pair
 from planner.report.words import OBJECTIVES, ObjectiveWords, listed, spoken
 from planner.report.workloads import UNKNOWN
@@ -142,7 +143,7 @@ def proof_facts(plan: Plan) -> tuple[Pair, ...]:
         (_("Gap"), percent(s.gap, 1) if s.gap is not None else ""),
         (_("Configurations evaluated"), whole(s.candidates)),
         (_("Handed to the optimiser"), kept.format(n=whole(s.kept))),
-        (_("Rounding"), shown(s.rounding, longest=400)),
+        (_("Rounding"), foreign(s.rounding, longest=400)),
         (_("Power"), power_text(plan.totals) if plan.totals else ""),
     ]
     return tuple(Pair(label=label, value=value) for label, value in rows if value)

@@ -25,6 +25,7 @@ from planner.report.interactive import whatif_view
 from planner.report.language import ENGLISH, _, speaking, spoken_now
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.outlook import outlook_lines
+from planner.report.phrases import foreign
 from planner.report.proof import proof_facts, proof_sentence
 from planner.report.risks import owner_of, risk_rows
 from planner.report.sensitivity import sensitivity_view
@@ -149,7 +150,7 @@ def _view(plan: Plan, audience: str) -> ReportView:
         infeasible=_infeasible(plan.infeasible) if plan.infeasible is not None else None,
         reproduce=_reproduce(plan),
         glossary=tuple(Pair(label=_(term), value=_(text)) for term, text in GLOSSARY),
-        warnings=tuple(shown(w, longest=LONGEST_TEXT) for w in plan.warnings),
+        warnings=tuple(foreign(w, longest=LONGEST_TEXT) for w in plan.warnings),
     )
 
 
@@ -217,7 +218,7 @@ def _all_rejected(plan: Plan) -> tuple[tuple[str, str, str], ...]:
     rows = [(w.name, r) for w in plan.workloads for r in w.rejected]
     if plan.infeasible is not None:
         rows += [(name, r) for name, found in sorted(plan.infeasible.unplaceable.items()) for r in found]
-    return tuple((shown(name), shown(r.gpu), shown(r.reason, longest=LONGEST_TEXT)) for name, r in rows)
+    return tuple((shown(name), shown(r.gpu), foreign(r.reason, longest=LONGEST_TEXT)) for name, r in rows)
 
 
 def facts_view(facts: Sequence[FactUsed]) -> Facts:
@@ -266,7 +267,7 @@ def _conflict(c: Conflict) -> ConflictRow:
         limit=shown(c.limit),
         where=shown(c.where),
         value=figure(value, 6) if isinstance(value, int | float) else shown(value),
-        text=shown(c.text, longest=LONGEST_TEXT),
+        text=foreign(c.text, longest=LONGEST_TEXT),
     )
 
 
@@ -275,7 +276,7 @@ def _relaxation(r: Relaxation) -> RelaxationRow:
         limit=shown(r.limit),
         value=figure(r.value, 6),
         usd_per_hour=hourly_unit(money(r.usd_per_hour)) if r.usd_per_hour is not None else _("price unknown"),
-        text=shown(r.text, longest=LONGEST_TEXT),
+        text=foreign(r.text, longest=LONGEST_TEXT),
     )
 
 

@@ -10,6 +10,7 @@ from planner.report.bars import at, letter, memory_bar, tone
 from planner.report.currency import currency
 from planner.report.language import _, marked, ngettext
 from planner.report.numbers import duration, figure, money, percent, short_number, shown, told_apart, whole
+from planner.report.phrases import foreign
 from planner.report.types import (
     AlternativeRow,
     Pair,
@@ -64,7 +65,7 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
         gpu=shown(workload.gpu_name),
         gpus=whole(workload.gpus),
         summary=one_line(workload),
-        why=shown(workload.why, longest=600),
+        why=foreign(workload.why, longest=600),
         memory=memory_bar(workload.memory, headroom=headroom, fits=workload.fits, upper_bytes=upper_bytes(workload)),
         targets=targets,
         status=status,
@@ -79,7 +80,7 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
         ),
         placements=tuple(_placement(p) for p in workload.placements),
         alternatives=tuple(_alternative(a) for a in workload.alternatives[:MOST_ALTERNATIVES]),
-        warnings=tuple(shown(w, longest=600) for w in workload.warnings),
+        warnings=tuple(foreign(w, longest=600) for w in workload.warnings),
     )
 
 
@@ -234,7 +235,7 @@ def _in_unit(text: str, amount_usd: float | None, digits: int = 2) -> str:
 
 def price_text(workload: WorkloadEstimate) -> str:
     """Which price the cost rests on; empty when none is known."""
-    return shown(workload.cost.basis, longest=300) if workload.cost.basis else ""
+    return foreign(workload.cost.basis, longest=300) if workload.cost.basis else ""
 
 
 def target_row(demand: DemandMet, workload: WorkloadEstimate) -> TargetRow:
@@ -363,7 +364,7 @@ def _alternative(a: Alternative) -> AlternativeRow:
         if a.fleet_usd_per_hour_more is not None
         else signed(a.usd_per_hour_more),
         power_kw=figure(a.power_kw) if a.power_kw is not None else UNKNOWN,
-        why_not=shown(a.why_not, longest=300),
+        why_not=foreign(a.why_not, longest=300),
     )
 
 
@@ -382,7 +383,7 @@ def rejected_group(name: str, rejected: Sequence[Rejected], *, index: int) -> Re
     """Rejected GPUs of one workload; those with the same reason share a row."""
     by_reason: dict[str, list[str]] = {}
     for r in rejected:
-        by_reason.setdefault(shown(r.reason, longest=300), []).append(shown(r.gpu))
+        by_reason.setdefault(foreign(r.reason, longest=300), []).append(shown(r.gpu))
     rows = [RejectedRow(gpus=_names(gpus), reason=reason) for reason, gpus in by_reason.items()]
     hidden = len(rows) - MOST_REJECTED_ROWS
     return RejectedGroup(
