@@ -87,7 +87,8 @@ def gemm_columns(
         short_sums = engine.short_sums
         reached = reached * engine.bandwidth_factor
         if engine.sm_bytes_per_second is not None:
-            most = np.where(hw.sm_count > 0, hw.sm_count * engine.sm_bytes_per_second, np.inf)
+            share = kinds.spread([engine.sm_share_by_arch.get(arch, 1.0) for arch, _ in kinds.pairs])
+            most = np.where(hw.sm_count > 0, hw.sm_count * share * engine.sm_bytes_per_second, np.inf)
             reached = np.minimum(reached, most)
     factor = engine.peak_factor
     if isinstance(engine, TrainEngineRow) and width == "8":

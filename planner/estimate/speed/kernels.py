@@ -210,6 +210,8 @@ class EngineRow(BaseModel):
     """On `bandwidth_share` of matrix products."""
     sm_bytes_per_second: Positive | None = None
     """Most that the matrix-vector kernels read for each multiprocessor; None = they keep up with any memory."""
+    sm_share_by_arch: Mapping[str, AtMostOne] = {}
+    """Of `sm_bytes_per_second`, where the kernels are written for another kind of multiprocessor."""
     short_sums: bool = False
     """Products add up in 16 bit where that is faster."""
     stage_overhead_s: AtLeastZero = 0.0
