@@ -151,7 +151,7 @@ def test_the_shipped_catalogs_hold_together(catalog: Catalog) -> None:
             "engines/vllm.yaml",
             "int4-awq",
             "int4-aqw",
-            "vllm@0.4: unknown precision 'int4-aqw'",
+            "vllm@0.2: unknown precision 'int4-aqw'",
         ),
     ],
 )

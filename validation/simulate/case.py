@@ -23,7 +23,7 @@ HALF: Mapping[str, str] = {"bf16": "bfloat16", "fp16": "float16"}
 OPTIMIZERS = ("adamw", "sgd", "sgd-momentum", "adafactor", "muon")
 STEPS = ("foreach", "fused", "forloop")
 ATTENTION: Mapping[str, str] = {"eager": "eager", "sdpa": "sdpa", "flash": "packaged_kernel"}
-WIDTHS = ("tensor_parallel", "pipeline_parallel", "context_parallel", "expert_parallel", "replicas")
+WIDTHS = ("pipeline_parallel", "context_parallel", "expert_parallel", "replicas")
 
 
 class CaseError(ValueError):
@@ -72,6 +72,13 @@ class Case:
     reentrant: bool
     shards: int
     """Data-parallel ranks that share out parameters, gradients and states (FSDP2)."""
+    tensor_parallel: int
+    """Ranks that split every layer."""
+
+    @property
+    def gpus(self) -> int:
+        """Ranks of the run."""
+        return self.shards * self.tensor_parallel
 
 
 def case_of(workload: Mapping[str, Any], keys: Keys) -> Case:
@@ -83,6 +90,8 @@ def case_of(workload: Mapping[str, Any], keys: Keys) -> Case:
     for width in WIDTHS:
         if (pin.get(width) or 1) != 1:
             raise CaseError(f"{width} {pin[width]} is not simulated")
+    if (pin.get("tensor_parallel") or 1) > 1 and (pin.get("data_parallel") or 1) > 1:
+        raise CaseError("tensor and data parallelism together are not simulated")
     if str(workload.get("engine", "transformers")).partition("@")[0] != "transformers":
         raise CaseError(f"engine {workload['engine']} is not simulated; transformers is")
     if workload.get("offload") not in (None, "none", "auto") or pin.get("offload"):
@@ -119,6 +128,7 @@ def _infer(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
         checkpointing=False,
         reentrant=False,
         shards=_shards(pin, "zero3" if (pin.get("data_parallel") or 1) == 1 else "none"),
+        tensor_parallel=int(pin.get("tensor_parallel") or 1),
     )
 
 
@@ -156,6 +166,7 @@ def _train(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
         == "full",
         reentrant=bool(options.get("checkpoint_reentrant", False)),
         shards=shards,
+        tensor_parallel=int(pin.get("tensor_parallel") or 1),
     )
 
 

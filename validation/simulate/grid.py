@@ -22,6 +22,8 @@ from validation.record import Record, read_records, write_records
 from validation.simulate.case import CaseError, case_of
 
 ENGINE = "transformers"
+WIDTHS = {"data_parallel": "ranks", "tensor_parallel": "split"}
+"""What names call the ranks of a case."""
 CONSTANT = "length_variation"
 """An option that all cases share and that stands in no name."""
 
@@ -124,8 +126,8 @@ def _name(model: str, workload: Mapping[str, Any]) -> str:
     options = {k: v for k, v in (workload.get("engine_options") or {}).items() if k != CONSTANT}
     workload = {**workload, "engine_options": options}
     words += [_word(key, workload[key]) for key in sorted(workload.keys() - skipped) if workload[key] != {}]
-    ranks = (workload.get("pin") or {}).get("data_parallel", 1)
-    words += [f"ranks{ranks}"] if ranks > 1 else []
+    pin = workload.get("pin") or {}
+    words += [f"{word}{pin[width]}" for width, word in WIDTHS.items() if pin.get(width, 1) > 1]
     return f"{model.rpartition('/')[2].lower()}/{'-'.join(words)}"
 
 

@@ -37,7 +37,8 @@ def train(model: Any, case: Case, *, device: str, steps: int, watch: Watch) -> N
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": case.reentrant})
         if case.adapters is not None:
             model.enable_input_require_grads()
-    optimizers = optimizers_of(case, [p for p in model.parameters() if p.requires_grad])
+    learning = [p for p in model.parameters() if p.requires_grad]
+    optimizers = [o for group in of_one_kind(learning) for o in optimizers_of(case, group)]
     for step in range(steps):
         for _ in range(case.micro_batches):
             _pass(model, case, device, watch, step)
@@ -72,6 +73,14 @@ def _pass(model: Any, case: Case, device: str, watch: Watch, step: int) -> None:
     for p in model.parameters():
         if p.grad is not None:
             watch.holds(p.grad, "gradients")
+
+
+def of_one_kind(parameters: list[torch.nn.Parameter]) -> list[list[torch.nn.Parameter]]:
+    """Split parameters and whole ones apart: no operation takes a list of both."""
+    kinds: dict[type, list[torch.nn.Parameter]] = {}
+    for p in parameters:
+        kinds.setdefault(type(p.data), []).append(p)
+    return list(kinds.values())
 
 
 def optimizers_of(case: Case, parameters: list[torch.nn.Parameter]) -> list[torch.optim.Optimizer]:

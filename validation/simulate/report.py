@@ -41,7 +41,7 @@ def record_of(run: Run, workload: Mapping[str, Any], *, name: str, command: str,
         id=name,
         origin="simulated",
         source=Source(name=SOURCE, as_of=as_of),
-        environment={"gpu": run.case.gpu, "gpus": run.case.shards, **versions(), "command": command},
+        environment={"gpu": run.case.gpu, "gpus": run.case.gpus, **versions(), "command": command},
         workload=workload,
         quantities=tuple(Quantity(rule=rule, measured=n, unit="bytes") for rule, n in figures(run.memory, run.case)),
         details={

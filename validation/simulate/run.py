@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from validation import models
-from validation.simulate import extrapolate, fsdp, loops, quantised
+from validation.simulate import extrapolate, fsdp, loops, quantised, tensor_parallel
 from validation.simulate.backend import like_cuda
 from validation.simulate.case import WEIGHTS, Adapters, Case
 from validation.simulate.kernels import kernel_bytes
@@ -102,7 +102,12 @@ def steps_of(model: Any, case: Case, tracker: Tracker, workspace_bytes: int = 0)
 
 @contextlib.contextmanager
 def sharded(model: Any, case: Case, tracker: Tracker) -> Iterator[None]:
-    """The model dealt out over the case's ranks, if there are several."""
+    """The model dealt out over the case's ranks, or split over them, if there are several."""
+    if case.tensor_parallel > 1:
+        with fsdp.ranks(tracker, case.tensor_parallel) as mesh:
+            tensor_parallel.split_model(model, mesh)
+            yield
+        return
     if case.shards == 1:
         yield
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.estimate.types import TrainJob
+from planner.estimate.types import InferJob, TrainJob
 from planner.units import BITS_PER_BYTE
 
 HALF = 2
@@ -44,6 +44,10 @@ class Convention:
     capped_scores: bool
     """Scores pass a tanh before the softmax (Gemma 2), which keeps its 16-bit result."""
     sdpa: bool
+    whole_attention: bool
+    """Tensor parallelism gathers q, k and v: every rank computes all heads."""
+    whole_mlp: bool
+    """... and gate and up."""
     trains_base: bool
     keeps_inputs: bool
     """Every linear keeps its input: trained ones for the weight's gradient, bitsandbytes of 2023 in any case."""
@@ -54,7 +58,7 @@ def autocasts(job: TrainJob) -> bool:
     return job.precision.endswith("-mixed") and job.engine.options.get("autocast") != "none"
 
 
-def listed(job: TrainJob, option: str) -> bool:
+def listed(job: TrainJob | InferJob, option: str) -> bool:
     """The model's family is in a comma-separated option of the engine: a fact of the library's model classes."""
     families = str(job.engine.options.get(option) or "").split(", ")
     return job.model.family in families
@@ -94,6 +98,8 @@ def convention(job: TrainJob) -> Convention:
         eager_attention=eager,
         capped_scores=eager_class and job.model.logit_softcap,
         sdpa=job.attention == "sdpa" and not eager,
+        whole_attention=listed(job, "whole_attention_families"),
+        whole_mlp=listed(job, "whole_mlp_families"),
         trains_base=job.method == "full",
         keeps_inputs=job.method == "full" or (not job.base.fused_dequant and job.engine.flag("bnb_keeps_inputs")),
     )

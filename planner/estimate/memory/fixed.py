@@ -8,6 +8,7 @@ import numpy as np
 
 from planner.catalog.runtime import runtime_facts
 from planner.estimate.memory.blocks import layer_gap_bytes, outer_gap_bytes
+from planner.estimate.memory.convention import listed
 from planner.estimate.memory.device import context_bytes, library_workspace_bytes, per_arch
 from planner.estimate.memory.kv_cache import CacheShape, lengths_in_batch
 from planner.estimate.memory.weights import (
@@ -71,7 +72,8 @@ def fixed_bytes(job: InferJob, ways: InferWays, hw: Hardware) -> Fixed:
     on_gpu = 1.0 - ways.weights_cpu - ways.weights_disk
     layers = split.layers_per_gpu(tp, expert_group) * share
     if even:
-        ends = (split.embedding + split.head) / (tp * pp) + split.outer / pp
+        table = np.where(listed(job, "whole_embedding_families"), 1, tp)
+        ends = split.embedding / (table * pp) + split.head / (tp * pp) + split.outer / pp
     else:
         ends = split.fullest_stage(tp, expert_group, np.zeros(1), pp == 1)
     copy = head_copy_bytes(job.model, job.weights) * bool(job.engine.options.get("load_tied_head_in_fp8")) / tp
@@ -184,7 +186,8 @@ def rank_batch(ways: InferWays) -> Floats:
 
 def cache_per_sequence(job: InferJob, cache: CacheShape, ways: InferWays, tokens: float) -> Floats:
     """Bytes of one sequence on one GPU of the fullest stage."""
-    ranks = np.where(job.engine.flag("attention_data_parallel"), 1, ways.tensor_parallel)
+    whole = job.engine.flag("attention_data_parallel") or listed(job, "whole_attention_families")
+    ranks = np.where(whole, 1, ways.tensor_parallel)
     per_rank = cache.bytes_per_sequence(np.array([float(tokens)]), ranks)
     over_ranks = np.where(job.engine.flag("attention_data_parallel"), ways.tensor_parallel, 1)
     here = stage_part(job, ways) / ways.context_parallel / over_ranks * (1.0 - ways.kv_cpu)

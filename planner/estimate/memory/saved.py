@@ -49,9 +49,16 @@ class Saved:
 
 def saved_of(block: Block, rules: Convention, lora: LoraJob | None) -> Saved:
     """Everything one layer of the block keeps."""
-    total = norms(block, rules) + attention(block, rules) + mlp(block, rules) + experts(block, rules)
+    heads, wide = attention(block, rules), mlp(block, rules)
+    heads = replicated(heads) if rules.whole_attention else heads
+    total = norms(block, rules) + heads + (replicated(wide) if rules.whole_mlp else wide) + experts(block, rules)
     total = total + recurrent(block, rules) + dropout(block) + cross_attention(block, rules)
     return total if lora is None else total + inner(adapter_bytes(block, lora, rules))
+
+
+def replicated(saved: Saved) -> Saved:
+    """The same with nothing split by tensor parallelism but the scores."""
+    return replace(saved, outer_per_token=saved.outer_per_token + saved.inner_per_token, inner_per_token=0.0)
 
 
 def outer(amount: float) -> Saved:

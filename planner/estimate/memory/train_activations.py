@@ -10,8 +10,10 @@ from planner.estimate.memory.saved import (
     RSTD_BYTES,
     Saved,
     attention,
+    inner,
     outer,
     per_pair,
+    replicated,
     saved_of,
     score_bytes,
 )
@@ -125,11 +127,8 @@ def mlp_gradients(block: Block, rules: Convention) -> Saved:
         width = max(width, block.moe.top_k * block.moe.intermediate_size)
         gated = block.moe.gated
     tensors = (2 if gated else 1) + (0 if rules.keeps_inputs else 1)
-    return Saved(
-        outer_per_token=rules.residual * block.hidden_size,
-        inner_per_token=tensors * rules.inner * width,
-        scores_per_pair=0.0,
-    )
+    wide = inner(tensors * rules.inner * width)
+    return outer(rules.residual * block.hidden_size) + (replicated(wide) if rules.whole_mlp else wide)
 
 
 def without_mlp(block: Block, rules: Convention, job: TrainJob) -> Saved:

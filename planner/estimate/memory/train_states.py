@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.estimate.memory.convention import upcasts_base
+from planner.estimate.memory.convention import listed, upcasts_base
 from planner.estimate.memory.states import (
     EIGHT_BIT,
     FULL_BYTES,
@@ -65,6 +65,9 @@ def states_of(job: TrainJob, ways: TrainWays, node_gpus: Ints) -> States:
     if job.method != "full":
         return adapter_states(job, ways, n, node_gpus)
     per = full_state(job)
+    copied = embedding_beyond_share(job, ways)
+    params = params + copied * listed(job, "whole_embedding_families")
+    table = copied * (job.engine.flag("whole_embedding_gradient") and not listed(job, "whole_embedding_families"))
     weight_shards = n if job.sharding == "zero3" else np.ones(1)
     gradient_shards = n if job.sharding in ("zero2", "zero3") else np.ones(1)
     optimizer = params * per.optimizer / n
@@ -72,12 +75,19 @@ def states_of(job: TrainJob, ways: TrainWays, node_gpus: Ints) -> States:
     weights = params * per.weight / weight_shards
     return States(
         weights=weights * (1 - ways.params_cpu),
-        gradients=params * per.gradient / gradient_shards * (1 - ways.optimizer_cpu * (gradient_shards > 1)),
+        gradients=(params + table) * per.gradient / gradient_shards * (1 - ways.optimizer_cpu * (gradient_shards > 1)),
         optimizer=optimizer * (1 - ways.optimizer_cpu),
         adapters=np.zeros(1),
         step_temporary=step_temporary(job, per, params / n) * (1 - ways.optimizer_cpu),
         host=((optimizer + params / n * pinned) * ways.optimizer_cpu + weights * ways.params_cpu) * node_gpus,
     )
+
+
+def embedding_beyond_share(job: TrainJob, ways: TrainWays) -> Floats:
+    """Parameters of the token table on a rank of the first stage beyond its share of a split one."""
+    beyond = parameter_split(job.model).embedding * (1.0 - 1.0 / ways.tensor_parallel)
+    result: Floats = beyond * (ways.pipeline_parallel == 1)
+    return result
 
 
 def step_temporary(job: TrainJob, per: StateBytes, params: Floats) -> Floats:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from planner.architecture.types import Block, Model, Moe
+from planner.estimate.memory.convention import listed
 from planner.estimate.memory.kv_cache import audio_windows, cross_tokens, is_encoder_decoder
 from planner.estimate.types import Floats, InferJob, Ints
 
@@ -32,6 +33,11 @@ LIVE_GELU_NEW = 4
 """Inner-size tensors of the tanh GELU written out in Python (GPT-2, GPT-J, Phi-1 and Phi-2)."""
 LIVE_FUSED_GATE = 4
 """Inner-size tensors where gate and up are one matrix: both halves, the activation, the product (Phi-3, GLM-4)."""
+GATHERED_COPIES = 2
+"""Inner-size tensors more where gate and up are gathered from all ranks: the pieces beside what they are joined to."""
+ROTATING_COPIES = 3
+"""Tensors of the keys' size while they are rotated; with heads gathered from all ranks that is the peak, the pieces of
+q, k and v beside it (OLMo-2 and Phi-3 on several simulated ranks, to 1 %)."""
 ONE_HOT_BYTES = 8
 """The loop over experts marks every token's choices in a 64-bit table."""
 LOOP_IMBALANCE = 2.0
@@ -53,10 +59,15 @@ def activation_width(job: InferJob, block: Block, tensor_parallel: Ints) -> Floa
     """Live values per token at the widest point of a layer of the block."""
     fused = job.engine.options.get("mlp_kernel") == "fused"
     residual = RESIDUAL_FUSED if fused else residual_eager(block)
+    splits = tensor_parallel > 1
+    whole_heads, whole_mlp = listed(job, "whole_attention_families"), listed(job, "whole_mlp_families")
+    heads_split = np.where(whole_heads, 1, tensor_parallel)
+    tensor_parallel = np.where(whole_mlp, 1, tensor_parallel)
     widths = [np.zeros(1)]
     if block.feed_forward is not None:
         inner = block.feed_forward.intermediate_size
-        widths.append(live_inner(block, fused=fused) * inner / tensor_parallel)
+        gathered = GATHERED_COPIES * (splits & whole_mlp)
+        widths.append((live_inner(block, fused=fused) + gathered) * inner / tensor_parallel)
         beside = 0 if plain_llama(block) or not job.engine.flag("keeps_gate_up") else live_inner(block, fused=fused) - 1
         sums = np.where(tensor_parallel > 1, RESIDUAL_REDUCED, RESIDUAL_REDUCED - 1) - residual
         down = (1 + beside) * inner / tensor_parallel + sums * block.hidden_size
@@ -66,7 +77,8 @@ def activation_width(job: InferJob, block: Block, tensor_parallel: Ints) -> Floa
     if block.attention is not None:
         a = block.attention
         heads = a.num_heads * (2 * a.head_dim + a.value_dim) if a.kind == "latent" else a.num_heads * 2 * a.head_dim
-        widths.append((heads + 2 * a.num_kv_heads * a.head_dim) / tensor_parallel)
+        turning = (a.num_heads + (2 + ROTATING_COPIES) * a.num_kv_heads) * a.head_dim * (splits & whole_heads)
+        widths.append((heads + 2 * a.num_kv_heads * a.head_dim) / heads_split + turning)
     if block.recurrent is not None:
         widths.append(4 * block.recurrent.inner_size / tensor_parallel)
     widest = np.maximum.reduce(np.broadcast_arrays(*widths))

@@ -56,7 +56,8 @@ def test_inference_loads_onto_the_device_out_of_one_block_and_training_moves_ten
     [
         (INFER | {"engine": "vllm@0.33"}, "engine vllm"),
         (INFER | {"precision": "int4-awq"}, "precision int4-awq"),
-        (INFER | {"pin": {"tensor_parallel": 2}}, "tensor_parallel 2"),
+        (INFER | {"pin": {"pipeline_parallel": 2}}, "pipeline_parallel 2"),
+        (TRAIN | {"pin": {"tensor_parallel": 2, "data_parallel": 2}}, "tensor and data parallelism"),
         (INFER | {"batch": "auto"}, "batch"),
         (INFER | {"sequence": None, "traffic": []}, "mix of requests"),
         (TRAIN | {"batch": 8}, "micro auto"),
