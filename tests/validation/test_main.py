@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,15 +18,55 @@ from tests.validation.conftest import ROOT, sealed
 from validation.__main__ import main
 
 ALLOWED = {"torch", "transformers", "accelerate", "peft", "bitsandbytes", "torchao", "validation"}
-NO_NETWORK = """
-import socket
-def refuse(self, address, *rest):
-    if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
-        raise AssertionError(f"reaches out to {address}")
-    return whole(self, address, *rest)
-whole, socket.socket.connect = socket.socket.connect, refuse
+GUARD = """
+import os, sys
+
+STRANGERS = {"planner", "pydantic", "pydantic_core", "ortools", "weasyprint", "typer", "rich", "scipy"}
+INSIDE = tuple(os.environ["MAY_WRITE"].split(os.pathsep))
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in STRANGERS else self.finder.find_spec(name, path, target)
+
+def watched(event, args):
+    if event in ("socket.connect", "socket.sendto"):
+        address = args[1]
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            refuse(f"reaches out to {address}")
+    elif event == "socket.getaddrinfo" and args[0] not in (None, "127.0.0.1", "::1", "localhost", os.uname().nodename):
+        refuse(f"asks for the address of {args[0]}")
+    elif event == "open" and isinstance(args[2], int) and args[2] & WRITES:
+        inside(args[0])
+    elif event in ("os.remove", "os.rmdir", "os.mkdir"):
+        inside(args[0], args[-1])
+    elif event in ("os.truncate", "os.chmod", "shutil.rmtree"):
+        inside(args[0])
+    elif event in ("os.rename", "os.symlink", "os.link"):
+        inside(args[1])
+
+def inside(path, folder=-1):
+    if isinstance(path, int):
+        return
+    below = os.readlink(f"/proc/self/fd/{folder}") if folder >= 0 else ""
+    place = os.path.abspath(os.path.join(below, os.fsdecode(path)))
+    if not place.startswith(INSIDE):
+        refuse(f"writes to {place}")
+
+def refuse(what):
+    with open(os.environ["BREACHES"], "a") as file:
+        file.write(what + chr(10))
+    raise PermissionError(what)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+sys.addaudithook(watched)
 """
-"""Put into the start-up of every Python that the run starts."""
+"""Put into the start-up of every Python that the run starts: the planner and its libraries are not installed, nothing
+reaches beyond this machine, nothing is written but below the folders named."""
 
 
 @pytest.fixture
@@ -33,15 +74,20 @@ def bare(tmp_path: Path) -> Path:
     """A folder with a copy of the package and nothing of the planner."""
     folder = tmp_path / "bare"
     shutil.copytree(ROOT / "validation", folder / "validation", ignore=shutil.ignore_patterns("__pycache__", "records"))
-    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    (folder / "sitecustomize.py").write_text(GUARD)
     return folder
 
 
 def run_bare(bare: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "HF_HOME")}
     environment |= {"PYTHONPATH": str(bare), "HOME": str(bare / "home"), "PYTHONDONTWRITEBYTECODE": "1"}
+    breaches = bare.parent / "breaches"
+    may_write = [str(bare / "out"), "/dev/", "/proc/self/", str(breaches)]
+    environment |= {"MAY_WRITE": os.pathsep.join(may_write), "BREACHES": str(breaches)}
     command = [sys.executable, "-m", "validation", *arguments]
-    return subprocess.run(command, cwd=bare, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=bare, env=environment, capture_output=True, text=True, timeout=240)
+    assert not breaches.exists(), breaches.read_text()
+    return done
 
 
 def files(folder: Path) -> set[str]:
@@ -60,6 +106,23 @@ def test_a_bare_copy_replays_a_plan_offline_and_writes_into_its_output_folder_al
     assert "tiny model" in record["emulated"]["model"]
     assert {q["verdict"] for q in record["quantities"]} == {"unproven"}
     assert files(bare) - before == {"out/cpu/test-plan-chat.json", "out/SUMMARY.md"}
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import pydantic", "No module named 'pydantic'"),
+        ("import planner", "No module named 'planner'"),
+        ("open('elsewhere', 'w')", "writes to"),
+        ("import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)", "reaches out to|asks for"),
+    ],
+)
+def test_the_guard_of_these_tests_holds(bare: Path, code: str, says: str) -> None:
+    environment = {"PYTHONPATH": str(bare), "MAY_WRITE": str(bare / "out"), "BREACHES": str(bare / "out")}
+    environment |= {"PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", code], cwd=bare, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(says, done.stderr)
 
 
 def test_two_ranks_train_under_torchrun(bare: Path, plan: dict[str, Any]) -> None:
