@@ -26,7 +26,7 @@ SETTLE_S = 10.0
 SETTLE_POLL_S = 0.5
 CARD_FIELDS = ("index", "uuid", "name", "memory.total", "memory.used", "driver_version", "mig.mode.current")
 SAMPLE_FIELDS = ("power.draw", "clocks.sm", "clocks.mem", "temperature.gpu")
-SAMPLE_PERIOD_S = 0.5
+SAMPLE_PERIOD_S = 0.1
 GPU_LINE = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)")
 SLICE_LINE = re.compile(r"^\s+MIG (\S+)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)")
 """`nvidia-smi -L` lists the slices of a card under it, as NVIDIA's MIG user guide shows."""

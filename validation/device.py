@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 BALLAST_STEP_BYTES = 2 * 2**20
 """The allocator hands large blocks out in whole steps of this size."""
+LOAD = "load"
+"""The phase in which the model is made."""
+LEFT_FREE_BYTES = int(1.2 * 2**30)
+"""`caching_allocator_warmup` of transformers leaves so much of a card alone."""
 MOST_CONTEXT_BYTES = 2 * 2**30
 """A context of CUDA and its libraries takes less; more than this on a card before anything was allocated is others'."""
 
@@ -41,6 +45,9 @@ class Cpu:
     def prepare(self, *, emulate_bytes: int | None) -> dict[str, Any]:
         """Nothing to prepare: a CPU stands for no card."""
         return {}
+
+    def hold_once(self, num_bytes: int) -> None:
+        """A CPU's allocator keeps nothing back."""
 
     def synchronise(self) -> None:
         """Work on a CPU is done when the call returns."""
@@ -131,6 +138,16 @@ class Cuda(Cpu):
         share = min(1.0, (self._cuda.memory_reserved(gpu) + free) / total)
         self._cuda.set_per_process_memory_fraction(share, gpu)
 
+    def hold_once(self, num_bytes: int) -> None:
+        """Take one block and give it back: the allocator keeps it, and what comes next is cut out of it."""
+        import torch
+
+        free, _ = self._cuda.mem_get_info(self._own)
+        block = torch.empty(
+            max(0, min(num_bytes, free - LEFT_FREE_BYTES)), dtype=torch.uint8, device=f"cuda:{self._own}"
+        )
+        del block
+
     def synchronise(self) -> None:
         """Wait until every queued kernel is done."""
         for gpu in self._gpus:
@@ -177,9 +194,10 @@ class Cuda(Cpu):
         return {rule: max(seen[rule] for seen in found) for rule in found[0]}
 
     def memory(self) -> dict[str, int]:
-        """The highest of all phases, by rule."""
-        rules = {rule for seen in self.phases.values() for rule in seen}
-        return {rule: max(seen.get(rule, 0) for seen in self.phases.values()) for rule in sorted(rules)}
+        """The highest of all phases once the model stands, by rule: packing weights takes what no step does."""
+        phases = [seen for name, seen in self.phases.items() if name != LOAD]
+        rules = {rule for seen in phases for rule in seen}
+        return {rule: max(seen.get(rule, 0) for seen in phases) for rule in sorted(rules)}
 
     def held(self) -> int | None:
         """Bytes allocated now on the fullest GPU."""

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers import PretrainedConfig
 
 INFER_DTYPES = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 TRAIN_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "bf16-mixed": "float32", "fp16-mixed": "float32"}
 QUANTISED = ("fp8", "int8", "nf4", "int8-w8a8")
+PACKED_BYTES = {"nf4": 0.5, "int8": 1.0, "fp8": 1.0, "int8-w8a8": 1.0}
+"""Of one weight of a linear layer that was built in 16 bits."""
 KEPT = ("lm_head", "embed_out", "cls", "classifier", "score")
 """Modules that stay in 16 bit, as transformers' own quantisers leave the head."""
 
@@ -128,6 +131,20 @@ def _torchao(model: nn.Module, precision: str, device: str) -> nn.Module:
     except (AssertionError, NotImplementedError, RuntimeError) as err:
         raise UnsupportedError(f"torchao cannot make {precision} weights here: {err}") from None
     return model
+
+
+def pooled_bytes(config: PretrainedConfig, precision: str) -> int:
+    """Bytes of the one block that `from_pretrained` takes and gives back before it loads weights onto a device.
+
+    The library sizes it by what the tensors will take (`caching_allocator_warmup`): linear layers as their format
+    packs them, everything else in 16 or 32 bits.
+    """
+    from validation.models import build
+
+    model = build(config, dtype=weights_dtype(precision), device="meta")
+    whole = sum(p.numel() * p.element_size() for p in model.parameters())
+    packed = sum(layer.weight.numel() for _, _, layer in linear_layers(model)) if precision in PACKED_BYTES else 0
+    return int(whole - packed * (2 - PACKED_BYTES.get(precision, 2)))
 
 
 def weight_bytes(model: nn.Module) -> int:

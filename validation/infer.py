@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from validation import caches
-from validation.device import Cpu, median_s
-from validation.formats import QUANTISED, UnsupportedError, quantised, weight_bytes, weights_dtype
-from validation.models import build, hf_config
+from validation import caches, inputs
+from validation.device import LOAD, Cpu, median_s
+from validation.formats import QUANTISED, UnsupportedError, pooled_bytes, quantised, weight_bytes, weights_dtype
+from validation.models import build, for_task, hf_config
 from validation.offload import is_split, placed
 from validation.trial import Trial
 
@@ -61,15 +61,17 @@ def replay(trial: Trial, device: Cpu, work: Path) -> dict[str, Any]:
     import torch
 
     check(trial, device)
-    config = hf_config(trial.model)
+    config = for_task(hf_config(trial.model), trains=False)
     precision = trial.text("precision", "bf16")
     attention = attention_of(trial.text("attention", "sdpa"))
     details: dict[str, Any] = {"attention": attention}
     split = is_split(trial)
     direct = precision in ("fp32", "tf32", "fp16", "bf16") and not split
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    with device.phase("load"):
+    with device.phase(LOAD):
         where = device.kind if direct else "cpu"
+        if not split and str(trial.options.get("weights_allocation") or "pool") == "pool":
+            device.hold_once(pooled_bytes(config, precision))
         model: nn.Module = build(config, dtype=weights_dtype(precision), device=where, attention=attention)
         if split:
             model, said = placed(model, trial, device=device.kind, folder=work / "offload")
@@ -117,15 +119,12 @@ class Answer:
     """One batch of prompts and the greedy answer to it."""
 
     def __init__(self, model: Any, trial: Trial, device: Cpu) -> None:
-        import torch
-
         self.model, self.trial, self.device = model, trial, device
         self.config: Any = model.config
         self.batch = max(1, trial.number("batch") // trial.number("data_parallel"))
         self.length = max(1, trial.number("input_tokens"))
         self.finite = True
-        vocabulary = int(self.config.get_text_config().vocab_size)
-        self.prompt = torch.randint(0, vocabulary, (self.batch, self.length), device=device.kind)
+        self.fed = inputs.prompt(self.config, sequences=self.batch, tokens=self.length, device=device.kind)
         self.both = bool(self.config.is_encoder_decoder)
         if self.both and (trial.share("kv_cpu") or trial.text("kv_precision") in caches.EIGHT_BIT):
             raise UnsupportedError("the cache of an encoder-decoder is replayed in 16 bits and on the GPU")
@@ -156,17 +155,17 @@ class Answer:
         if self.both:
             return self._prefill_encoder()
         if not self.generates:
-            out = self.model(input_ids=self.prompt)
-            return {"top": _values(out).float().amax()}
+            out = self.model(**self.fed)
+            return {"top": _values(out).amax()}
         keep = {"logits_to_keep": 1} if self.last_only else {}
-        out = self.model(input_ids=self.prompt, use_cache=True, past_key_values=self.cache(), **keep)
+        out = self.model(**self.fed, use_cache=True, past_key_values=self.cache(), **keep)
         return self._chosen(out)
 
     def _prefill_encoder(self) -> dict[str, Any]:
         import torch
 
         start = torch.zeros((self.batch, 1), dtype=torch.long, device=self.device.kind)
-        read: Any = self.model.get_encoder()(input_ids=self.prompt)
+        read: Any = self.model.get_encoder()(**self.fed)
         out = self.model(encoder_outputs=read, decoder_input_ids=start, use_cache=True)
         return {**self._chosen(out), "read": read}
 
@@ -182,7 +181,9 @@ class Answer:
         return chosen
 
     def _chosen(self, out: Any) -> dict[str, Any]:
-        last = out.logits[:, -1].float()
+        import torch
+
+        last = out.logits[:, -1].to(copy=True, dtype=torch.float32)  # as generate() does
         return {"token": last.argmax(-1, keepdim=True), "cache": out.past_key_values, "top": last.amax()}
 
     def cache(self) -> Any:

@@ -55,6 +55,8 @@ CACHES = (
     "VLLM_CACHE_ROOT",
     "NUMBA_CACHE_DIR",
 )
+ALLOCATOR_SETTINGS = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+"""The user's own change how much the allocator keeps, which predictions do not know of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ class Finished:
 
 def child_environment(work: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: offline, quiet, and every cache inside the work folder."""
-    kept = dict(os.environ)
+    kept = {name: value for name, value in os.environ.items() if name not in ALLOCATOR_SETTINGS}
     for name in CACHES:
         kept[name] = str(work / "cache" / name.lower())
     kept |= {

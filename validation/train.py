@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from validation import ranks
-from validation.device import Cpu, median_s
+from validation import inputs, ranks
+from validation.device import LOAD, Cpu, median_s
 from validation.formats import TRAIN_DTYPES, UnsupportedError, dtype_of, needs, parts_of, quantised
 from validation.infer import attention_of
-from validation.models import build, hf_config, parameters_without_memory
+from validation.models import build, for_task, hf_config, parameters_without_memory
 from validation.optimizers import local, optimizer_of
 from validation.trial import Trial
 
@@ -72,7 +72,7 @@ def replay(trial: Trial, device: Cpu, work: Path) -> dict[str, Any]:
 
 def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
     details: dict[str, Any] = {"attention": attention_of(trial.text("attention", "sdpa")), "ranks": world.size}
-    with device.phase("load"):
+    with device.phase(LOAD):
         model = model_of(trial, device, details)
         model.train()
         model = ranks.sharded(model, trial, world, device)
@@ -110,7 +110,7 @@ def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
 def model_of(trial: Trial, device: Cpu, details: dict[str, Any]) -> nn.Module:
     """The model, its adapters and its checkpointing, on the device; without memory where every rank fills its shard."""
     method, precision = trial.text("method", "full"), trial.text("precision", "bf16-mixed")
-    config: Any = hf_config(trial.model)
+    config: Any = for_task(hf_config(trial.model), trains=True)
     config.use_cache = False
     dtype = dtype_of("bfloat16" if method != "full" else TRAIN_DTYPES[precision])
     in_shards = ranks.is_fully_sharded(trial)
@@ -193,12 +193,13 @@ class Step:
         self.micro = trial.number("micro_batch")
         self.sequences = self.accumulation * self.micro
         self.length = trial.number("sequence_tokens")
-        self.vocabulary = int(ranks.plain(model).config.get_text_config().vocab_size)
-        self.both = bool(ranks.plain(model).config.is_encoder_decoder)
+        self.inside = ranks.plain(model)
+        self.both = bool(self.inside.config.is_encoder_decoder)
         precision = trial.text("precision", "bf16-mixed")
-        self.autocast = self._autocast(trial, precision)
+        self.autocast = self._autocast(trial, precision)  # sharded weights are gathered in 16 bits instead
         kind = str(trial.options.get("optimizer_step") or "foreach")
-        self.loss, self.static = 0.0, None if device.held() is None else 0
+        self.losses: list[torch.Tensor] = []
+        self.static = None if device.held() is None else 0
         offload = 0.0 if trial.share("params_cpu") else trial.share("optimizer_cpu")  # the state is where weights are
         if kind == "in-backward":
             self.optimizers = list(self._in_backward(trial.text("optimizer", "adamw")))
@@ -215,7 +216,7 @@ class Step:
 
         mixed = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}.get(precision)
         asked = str(trial.options.get("autocast") or "")
-        if mixed is None or asked == "none":
+        if mixed is None or asked == "none" or ranks.is_fully_sharded(trial):
             return contextlib.nullcontext()
         return torch.autocast(self.device.kind, mixed if self.device.kind == "cuda" else torch.bfloat16)
 
@@ -240,10 +241,10 @@ class Step:
 
     def run(self, share: float = 1.0) -> None:
         """Accumulate gradients over micro-batches, step, drop gradients; on sequences of a share of the length."""
-        total = 0.0
+        losses = []
         for index in range(self.accumulation):
             with ranks.last_only(self.model, self.world, last=index == self.accumulation - 1):
-                total += self._micro_step(max(1, int(share * self.length))) / self.accumulation
+                losses.append(self._micro_step(max(1, int(share * self.length))))
         if self.stepping:
             for optimizer in self.optimizers:
                 if self.scaler is None:
@@ -256,19 +257,26 @@ class Step:
                 self.static = max(self.static, held)
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
-        self.loss = total
+        self.losses = losses
 
-    def _micro_step(self, length: int) -> float:
-        import torch
+    @property
+    def loss(self) -> float:
+        """Mean over the micro-batches of the last step."""
+        return sum(float(loss) for loss in self.losses)
 
-        shape = (self.micro, length)
-        ids = torch.randint(0, self.vocabulary, shape, device=self.device.kind)
-        labels = ids.clone()
+    def _micro_step(self, length: int) -> torch.Tensor:
+        """The loss of one micro-batch, still on the device: reading it would wait for it."""
+        fed = inputs.prompt(self.inside.config, sequences=self.micro, tokens=length, device=self.device.kind)
+        if inputs.classifies(self.inside):
+            labels = inputs.labels(self.inside, sequences=self.micro, tokens=length, device=self.device.kind)
+        else:
+            labels = fed["input_ids"].clone()
+        answer = {"decoder_input_ids": fed["input_ids"]} if self.both else {}
         with self.autocast:
-            answer = {"decoder_input_ids": ids} if self.both else {}
-            loss = self.model(input_ids=ids, labels=labels, **answer).loss / self.accumulation
+            loss = self.model(**fed, labels=labels, **answer).loss / self.accumulation
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        return float(loss.detach()) * self.accumulation
+        made: torch.Tensor = loss.detach()
+        return made
 
     def host(self) -> dict[str, int]:
         """What the optimizer keeps in host memory, where it does."""

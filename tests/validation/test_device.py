@@ -83,6 +83,9 @@ def test_the_trials_peak_is_the_highest_of_its_phases(card: Card) -> None:
         "prefill": 15,
         "decode": 11,
     }
+    with device.phase("load"):  # packing the weights takes more for a moment; no step does
+        card.allocate(60 * GIB)
+        card.used -= 60 * GIB
     assert device.memory() == {"allocated": 15 * GIB, "device": 11 * GIB + CONTEXT, "reserved": 15 * GIB}
 
 
@@ -92,7 +95,7 @@ def test_a_ballast_makes_a_smaller_card_and_is_counted_nowhere(card: Card) -> No
     assert said == {"usable_bytes": 22 * GIB, "ballast_bytes": 118 * GIB}
     free, _ = torch.cuda.mem_get_info(0)
     assert free == 22 * GIB - CONTEXT
-    with device.phase("load"):
+    with device.phase("prefill"):
         card.allocate(20 * GIB)
     assert device.memory() == {"allocated": 20 * GIB, "device": 20 * GIB + CONTEXT, "reserved": 20 * GIB}
     assert device.held() == 20 * GIB
@@ -105,6 +108,18 @@ def test_memory_that_others_hold_of_a_slice_is_noticed_before_anything_is_done(c
     card.used = 10 * GIB
     with pytest.raises(BusyError, match=r"GPU 0 is in use: 10\.50 GiB are taken before"):
         Cuda().refuse_company()
+
+
+def test_weights_are_cut_out_of_one_block_that_leaves_a_little_free(card: Card) -> None:
+    device = Cuda()
+    sizes: list[int] = []
+    torch.empty, whole = lambda size, **_: sizes.append(size), torch.empty
+    try:
+        device.hold_once(16 * GIB)
+        device.hold_once(500 * GIB)
+    finally:
+        torch.empty = whole
+    assert sizes == [16 * GIB, 140 * GIB - CONTEXT - int(1.2 * GIB)]
 
 
 def test_every_stage_gets_its_ballast(card: Card) -> None:

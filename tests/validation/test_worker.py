@@ -14,7 +14,7 @@ import torch
 
 from tests.validation.conftest import LLAMA
 from validation.device import Cpu
-from validation.formats import quantised
+from validation.formats import pooled_bytes, quantised
 from validation.models import build, hf_config
 from validation.offload import layer_places
 from validation.optimizers import optimizer_of
@@ -93,6 +93,29 @@ def test_an_encoder_answers_in_one_pass(tmp_path: Path) -> None:
 )
 def test_inference_with_a_small_or_distant_cache(config: dict[str, Any], tmp_path: Path) -> None:
     assert done(infer(**config), tmp_path)["details"]["step_s"]["count"] == 3
+
+
+def test_an_encoder_embeds_without_a_head_and_learns_with_a_classifier(tmp_path: Path) -> None:
+    """A head over the vocabulary would hold logits that nobody asked for."""
+    bare = done(infer(BERT, output_tokens=0), tmp_path)["details"]["parameters"]
+    trained = done(train(BERT), tmp_path)["details"]
+    assert trained["parameters"] == bare + 64 * 2 + 2
+    assert 0.1 < trained["loss"] < 3.0  # ln 2 = 0.7 for two classes
+
+
+def test_pictures_are_read_in_one_pass(tmp_path: Path) -> None:
+    vit = {"model_type": "vit", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+    vit |= {"intermediate_size": 3072, "image_size": 224, "patch_size": 16, "num_channels": 3}
+    seen = done(infer({**vit, "architectures": ["ViTForImageClassification"]}, output_tokens=0), tmp_path)["measured"]
+    assert seen["request_rate"] == pytest.approx(2 / seen["ttft"])
+
+
+@pytest.mark.parametrize(("precision", "share"), [("bf16", 1.0), ("nf4", 0.25), ("int8", 0.5)])
+def test_the_block_that_weights_come_out_of_is_as_large_as_they_are(precision: str, share: float) -> None:
+    """Linear layers in their format, embeddings and norms in 16 bits."""
+    layers = 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128)
+    rest = 512 * 64 + 2 * 2 * 64 + 64
+    assert pooled_bytes(hf_config(infer().model), precision) == 2 * (share * layers + rest)
 
 
 def test_weights_are_what_the_formats_take(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from validation.simulate import inputs
+from validation import inputs
 from validation.simulate.case import Case
 
 LEARNING_RATE = 1e-4

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 DECODER_START = 1
 """Tokens an encoder-decoder's decoder begins with."""
@@ -12,18 +13,27 @@ DECODER_START = 1
 
 def prompt(config: Any, *, sequences: int, tokens: int, device: str) -> dict[str, torch.Tensor]:
     """Inputs of one forward pass, by the argument that takes them."""
+    import torch
+
     if takes_images(config):
         shape = (sequences, config.num_channels, config.image_size, config.image_size)
         return {"pixel_values": torch.empty(shape, device=device, dtype=torch.float32).uniform_()}
-    return {"input_ids": torch.randint(0, config.vocab_size, (sequences, tokens), device=device)}
+    return {"input_ids": torch.randint(0, vocabulary(config), (sequences, tokens), device=device)}
+
+
+def vocabulary(config: Any) -> int:
+    """Tokens that the model knows; of a model that sees as well, those of its language part."""
+    return int(config.get_text_config().vocab_size)
 
 
 def labels(model: Any, *, sequences: int, tokens: int, device: str) -> torch.Tensor:
     """Targets: one class a sequence for classifiers, one token a position for language models."""
+    import torch
+
     config = model.config
     if classifies(model):
         return torch.randint(0, config.num_labels, (sequences,), device=device)
-    return torch.randint(0, config.vocab_size, (sequences, tokens), device=device)
+    return torch.randint(0, vocabulary(config), (sequences, tokens), device=device)
 
 
 def takes_images(config: Any) -> bool:
