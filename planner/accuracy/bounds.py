@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -50,7 +50,27 @@ def load_causes(path: Path) -> tuple[Cause, ...]:
     return TypeAdapter(tuple[Cause, ...]).validate_python(raw or ())
 
 
-def cause_of(causes: Sequence[Cause], row: Scored) -> str:
+def known_causes() -> tuple[Cause, ...]:
+    """The causes that come with the records; none where an installation has no records."""
+    import validation
+
+    path = Path(validation.__file__).parent / "causes.yaml"
+    return load_causes(path) if path.is_file() else ()
+
+
+class Figure(Protocol):
+    """A figure of a record."""
+
+    @property
+    def record(self) -> str:
+        """The record's id."""
+
+    @property
+    def rule(self) -> str:
+        """What the figure is."""
+
+
+def cause_of(causes: Sequence[Cause], row: Figure) -> str:
     """The first cause that names the row; empty where none does."""
     for cause in causes:
         if any(fnmatchcase(row.record, pattern) for pattern in cause.records) and (
@@ -58,6 +78,18 @@ def cause_of(causes: Sequence[Cause], row: Scored) -> str:
         ):
             return cause.why
     return ""
+
+
+def contradicting(rows: Iterable[Scored], causes: Sequence[Cause]) -> list[Scored]:
+    """Figures measured on a device, outside the interval predicted for them, that no known cause explains."""
+    return [
+        row
+        for row in rows
+        if row.origin == "measured"
+        and row.interval is not None
+        and not row.interval[0] <= row.measured <= row.interval[1]
+        and not cause_of(causes, row)
+    ]
 
 
 Bounds = Mapping[str, Mapping[str, Mapping[str, float]]]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from planner.accuracy.bounds import contradicting, known_causes
 from planner.accuracy.figures import grouped
 from planner.accuracy.kinds import KINDS, of_family, table
 from planner.accuracy.score import CONFIDENCE, load, score_records
@@ -46,6 +47,7 @@ def document(rows: Sequence[Scored]) -> dict[str, Any]:
             origin: {family: plain(table(of, KINDS[origin, family])) for family, of in families.items()}
             for origin, families in parted(rows).items()
         },
+        "contradicting": [[r.record, r.rule] for r in contradicting(rows, known_causes())],
         "rows": [row_data(r) for r in rows],
     }
 
@@ -68,6 +70,10 @@ def report(rows: Sequence[Scored]) -> str:
         for family, of in families.items()
     ]
     parts.append("Furthest off\n\n" + "".join(f"  {row_text(r)}\n" for r in worst_rows(rows, NUM_WORST)))
+    open_rows = contradicting(rows, known_causes())
+    if open_rows:
+        lines = "".join(f"  {row_text(r)}\n" for r in open_rows)
+        parts.append(f"Measured outside the interval, not explained\n\n{lines}")
     failures = Counter(r.failure for r in rows if r.failure)
     if failures:
         parts.append("Without a prediction\n\n" + "".join(f"  {n:5d}  {why}\n" for why, n in failures.most_common()))

@@ -74,6 +74,7 @@ def show(made: Calibration) -> None:
 def recorded(catalog: Catalog, path: Path | None, gpu: str | None) -> tuple[Calibration, list[str]]:
     """The calibration of a GPU from records. Raises InputError where they say nothing of it."""
     import validation
+    from planner.accuracy.bounds import known_causes
     from planner.accuracy.score import load
     from planner.replay.calibrate import from_records
 
@@ -82,7 +83,7 @@ def recorded(catalog: Catalog, path: Path | None, gpu: str | None) -> tuple[Cali
     if not seen and gpu is None:
         raise InputError("no record was measured on a device; run `plan validate --suite single-gpu` on a GPU first")
     name = gpu or max(sorted(set(seen)), key=seen.count)
-    return from_records(found, catalog.gpu(name), catalog, as_of=today(found))
+    return from_records(found, catalog.gpu(name), catalog, as_of=today(found), causes=known_causes())
 
 
 def today(found: Any) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from planner.accuracy.bounds import Cause, cause_of
 from planner.catalog.calibration import Calibration, Factors, Scores, calibrated, calibrated_catalog
 from planner.catalog.types import Gpu
 from planner.errors import InputError
@@ -160,8 +161,10 @@ class Timed:
     """By factor of `CAUSES`; what no factor changes under `fixed`."""
 
 
-def from_records(records: Iterable[Record], gpu: Gpu, catalog: Catalog, *, as_of: str) -> tuple[Calibration, list[str]]:
-    """The calibration that measured records of this GPU give, and the figures that contradict it.
+def from_records(
+    records: Iterable[Record], gpu: Gpu, catalog: Catalog, *, as_of: str, causes: Sequence[Cause] = ()
+) -> tuple[Calibration, list[str]]:
+    """The calibration that measured records of this GPU give, and the figures that contradict it and no cause explains.
 
     Raises InputError where no record measured a time on it.
     """
@@ -183,7 +186,7 @@ def from_records(records: Iterable[Record], gpu: Gpu, catalog: Catalog, *, as_of
     contradicting = [
         f"{t.record}: {t.rule} predicted {t.predicted_s:.4g} s after calibration, measured {t.measured_s:.4g} s"
         for t, error in zip(after, left, strict=True)
-        if abs(error) > EXPLAINED_BY_CALIBRATION and t.record not in explained
+        if abs(error) > EXPLAINED_BY_CALIBRATION and t.record not in explained and not cause_of(causes, t)
     ]
     made = draft.model_copy(
         update={"source": f"{len(before)} times of {len(measured)} records", "scores": scores_of(errors, left)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.accuracy.bounds import Cause, better, cause_of, exceeded, tightened
+from planner.accuracy.bounds import Cause, better, cause_of, contradicting, exceeded, tightened
 from planner.accuracy.command import score
 from planner.accuracy.page import short_tables
 from planner.accuracy.peers import Peer, peer_tables
@@ -155,6 +155,14 @@ def test_the_first_cause_that_names_a_row_explains_it() -> None:
     assert cause_of(causes, row(1.0, 1.0, record="a-1")) == "two"
     assert cause_of(causes, row(1.0, 1.0, record="a-1", rule="ttft")) == "one"
     assert cause_of(causes, row(1.0, 1.0, record="b-1")) == ""
+
+
+def test_a_measured_figure_outside_its_interval_is_listed_until_a_cause_explains_it() -> None:
+    outside = row(1.0, 2.0, record="m-1", origin="measured", interval=(1.9, 2.1))
+    inside = row(1.0, 1.0, record="m-2", origin="measured", interval=(0.9, 1.1))
+    published = row(1.0, 2.0, record="p-1", interval=(1.9, 2.1))
+    assert contradicting([outside, inside, published], ()) == [outside]
+    assert contradicting([outside], [Cause(records=("m-*",), why="throttled")]) == []
 
 
 def test_another_estimator_is_judged_on_the_rows_that_both_predict() -> None:

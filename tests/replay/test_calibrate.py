@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from planner.accuracy.bounds import Cause
 from planner.catalog.calibration import (
     Calibration,
     Factors,
@@ -146,6 +147,9 @@ def test_a_record_that_contradicts_the_others_is_listed_until_explained(catalog:
     assert any(line.startswith("odd: tpot") for line in contradicting)
     explained = replace(odd, explained="the card was throttled")
     _, contradicting = from_records([*records, explained], catalog.gpu(H200), catalog, as_of=DAY)
+    assert not any(line.startswith("odd") for line in contradicting)
+    causes = [Cause(records=("odd",), rules=("tpot",), why="the card was throttled")]
+    _, contradicting = from_records([*records, odd], catalog.gpu(H200), catalog, as_of=DAY, causes=causes)
     assert not any(line.startswith("odd") for line in contradicting)
 
 

@@ -176,6 +176,9 @@ def test_a_model_without_keys_is_not_guessed(tmp_path: Path) -> None:
         ({"optimizer_step": "in-backward"}, {"optimizer": "sgd"}),
         ({"length_variation": 2.6}, {"optimizer": "adafactor"}),
         ({}, {"optimizer": "muon"}),
+        ({}, {"optimizer": "adamw-8bit"}),
+        ({}, {"optimizer": "lion", "precision": "fp16-mixed"}),
+        ({}, {"method": "qlora", "precision": "bf16-mixed", "checkpointing": "full"}),
         (
             {"checkpoint_reentrant": True},
             {"method": "lora", "checkpointing": "full", "lora": {"adapter_dtype": "bf16"}},
