@@ -15,7 +15,7 @@ from planner.plan.types import Plan
 from planner.spec.load import load_spec
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ("quickstart", "startup", "company", "frontier", "laptop")
+EXAMPLES = ("quickstart", "startup", "company", "frontier", "growth", "laptop")
 CREATED = datetime(2026, 11, 22, tzinfo=UTC)
 
 

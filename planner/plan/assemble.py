@@ -12,12 +12,11 @@ from planner.candidates.periods import factors, has_demand
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.site import SiteFacts
 from planner.candidates.types import Source, WorkloadCandidates
-from planner.estimate.document import DerivationStep
 from planner.plan.bill import Batch, batches, line, node_loads, totals
 from planner.plan.facts import assumptions_used, facts_used, rented_assumption, rented_stand_at, stands_nowhere_known
 from planner.plan.fleet import FleetProblem
 from planner.plan.infeasible import infeasible_report
-from planner.plan.over_time import over_time
+from planner.plan.over_time import in_all_periods, over_time
 from planner.plan.questions import Questions, insights
 from planner.plan.replan import Near, move_warnings, moves_section
 from planner.plan.running import Part, parts_of
@@ -124,9 +123,7 @@ def over_periods(work: Work, fleet: FleetProblem, solution: Solution, created: s
         totals=found.totals,
         purchases=lines,
         nodes=found.nodes,
-        workloads=tuple(
-            with_total(w, found.usd_by_workload[w.name]) for w in sections(work, found.picks, text, more.again)
-        ),
+        workloads=tuple(in_all_periods(w, found) for w in sections(work, found.picks, text, more.again)),
         periods=found.periods,
         inputs=inputs_of(work, found.parts),
         warnings=(*plan_warnings(work, found.parts, lines), *period_warnings(spec), *more.warnings),
@@ -142,26 +139,6 @@ def sections(
     return tuple(
         workload_plan(p, work.catalog, months=months, utilisation_cap=cap, fleet_text=text, again=again) for p in picked
     )
-
-
-def with_total(workload: WorkloadPlan, usd: float) -> WorkloadPlan:
-    """The section of a service with its share of what all periods cost; a run keeps the cost of its largest."""
-    if workload.mode == "train":
-        return workload
-    steps = [
-        DerivationStep(
-            figure="cost.usd_total",
-            formula="sum over the periods of its share of the nodes' cost an hour x hours of the period",
-            numbers="`periods` of the plan",
-            result=f"{usd:,.2f} USD",
-            source="the bill of materials",
-        )
-        if step.figure == "cost.usd_total"
-        else step
-        for step in workload.derivation
-    ]
-    cost = workload.cost.model_copy(update={"usd_total": usd})
-    return workload.model_copy(update={"cost": cost, "derivation": tuple(steps)})
 
 
 def common(work: Work, created: str, sums: Totals | None = None) -> dict[str, Any]:

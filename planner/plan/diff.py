@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from planner.estimate.document import ConfigValue
-from planner.plan.types import Plan, PurchaseLine, WorkloadPlan
+from planner.plan.types import PeriodWorkload, Plan, PurchaseLine, WorkloadPlan
 from planner.units import usd
 
 SAME = "no changes"
@@ -13,7 +13,8 @@ SAME = "no changes"
 
 def diff(old: Plan, new: Plan) -> tuple[str, ...]:
     """Lines for people: totals, then purchases, then workloads; one line `no changes` where there are none."""
-    lines = [*status_lines(old, new), *total_lines(old, new), *purchase_lines(old, new), *workload_lines(old, new)]
+    lines = [*status_lines(old, new), *total_lines(old, new), *purchase_lines(old, new), *period_lines(old, new)]
+    lines += workload_lines(old, new)
     if not lines:
         return (SAME,)
     marks = [line[0] for line in lines]
@@ -65,26 +66,62 @@ def figure(value: float | None) -> str:
 
 def purchase_lines(old: Plan, new: Plan) -> Iterator[str]:
     """The bill, line by line."""
-    before = {(p.offer, p.procurement): p for p in old.purchases}
-    after = {(p.offer, p.procurement): p for p in new.purchases}
+    before = {(p.offer, p.procurement, p.period): p for p in old.purchases}
+    after = {(p.offer, p.procurement, p.period): p for p in new.purchases}
     for key in sorted(before.keys() | after.keys()):
         a, b = before.get(key), after.get(key)
         if a is None and b is not None:
             yield f"+ {bill_text(b)}"
         elif b is None and a is not None:
             yield f"- {bill_text(a)}"
-        elif a is not None and b is not None and (a.nodes, a.usd_per_hour) != (b.nodes, b.usd_per_hour):
-            yield changed(f"{a.offer} ({a.procurement})", price_text(a), price_text(b))
+        elif a is not None and b is not None and seen_by_diff(a) != seen_by_diff(b):
+            yield changed(f"{a.offer} ({how_text(a)})", price_text(a), price_text(b))
 
 
 def bill_text(line: PurchaseLine) -> str:
     """One line of the bill in words."""
-    return f"{line.offer} ({line.procurement}): {price_text(line)}, {line.gpus} x {line.gpu}"
+    return f"{line.offer} ({how_text(line)}): {price_text(line)}, {line.gpus} x {line.gpu}"
+
+
+def how_text(line: PurchaseLine) -> str:
+    """How the nodes are got; from the second period on also from when."""
+    return f"{line.procurement}, from period {line.period + 1}" if line.period else line.procurement
+
+
+def seen_by_diff(line: PurchaseLine) -> tuple[int, float | None, int, int | None]:
+    """What of a line makes it another one."""
+    return line.nodes, line.usd_per_hour, line.last_period, line.order_month
 
 
 def price_text(line: PurchaseLine) -> str:
     cost = "price unknown" if line.usd_per_hour is None else f"{usd(line.usd_per_hour)} per hour"
-    return f"{line.nodes} node{'s' if line.nodes != 1 else ''}, {cost}"
+    until = f", until period {line.last_period + 1}" if line.last_period else ""
+    ordered = f", ordered in month {line.order_month}" if line.order_month else ""
+    return f"{line.nodes} node{'s' if line.nodes != 1 else ''}, {cost}{until}{ordered}"
+
+
+def period_lines(old: Plan, new: Plan) -> Iterator[str]:
+    """The periods: how many, what each costs, and how many replicas of each workload run in it."""
+    if len(old.periods) != len(new.periods):
+        yield changed("periods", str(len(old.periods)), str(len(new.periods)))
+        return
+    for a, b in zip(old.periods, new.periods, strict=True):
+        name = f"period {a.index + 1}"
+        if a.months != b.months:
+            yield changed(f"{name} months", str(a.months), str(b.months))
+        if a.usd_total != b.usd_total:
+            note = f"{b.usd_total - a.usd_total:+,.2f}"
+            yield changed(f"{name} USD", figure(a.usd_total), figure(b.usd_total), note)
+        left, right = ({w.name: period_text(w) for w in p.workloads} for p in (a, b))
+        for workload in sorted(left.keys() & right.keys()):
+            if left[workload] != right[workload]:
+                yield changed(f"{name} workload {workload}", left[workload], right[workload])
+
+
+def period_text(w: PeriodWorkload) -> str:
+    """How a workload runs in a period."""
+    where = ", ".join(f"{p.replicas} on {p.offer}" for p in w.placements)
+    return f"demand x {w.factor:g}: {where or 'does not run'}"
 
 
 def workload_lines(old: Plan, new: Plan) -> Iterator[str]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from planner.candidates.periods import Stretch, factors, has_rate, largest_period, scaled
 from planner.candidates.types import Candidate, WorkloadCandidates
+from planner.estimate.document import DerivationStep
 from planner.plan.bill import Batch, node_loads, totals
 from planner.plan.fleet import FleetProblem
 from planner.plan.running import Part, parts_of
 from planner.plan.sections import Pick, chosen_usd_per_hour, demand_of, estimates_of, placements
-from planner.plan.types import DemandMet, NodeLoad, PeriodPlan, PeriodWorkload, Totals
+from planner.plan.types import DemandMet, NodeLoad, PeriodPlan, PeriodWorkload, Totals, WorkloadPlan
 from planner.solve.solution import Payment, Solution
 from planner.spec.types import Spec
 from planner.units import HOURS_PER_MONTH, ceil_div
@@ -302,4 +303,38 @@ def totals_over(periods: Sequence[PeriodPlan], bill: Sequence[Batch]) -> Totals:
         rack_units=None if any(s is None for s in space) else max(s for s in space if s is not None),
         kg_co2_per_month=None if any(c is None for c in carbon) else max(c for c in carbon if c is not None),
         energy_usd_per_month=energy * HOURS_PER_MONTH / months,
+    )
+
+
+def in_all_periods(workload: WorkloadPlan, found: OverTime) -> WorkloadPlan:
+    """The section of a workload with what it takes in each period, and its share of what they cost; a run keeps the
+    cost of its largest."""
+    usd = found.usd_by_workload[workload.name]
+    derivation = [s for s in workload.derivation if s.figure != "cost.usd_total" or workload.mode == "train"]
+    for period in found.periods:
+        w = next(w for w in period.workloads if w.name == workload.name)
+        derivation += [replicas_step(period, w)] if w.placements else []
+    if workload.mode == "train":
+        return workload.model_copy(update={"derivation": tuple(derivation)})
+    total = DerivationStep(
+        figure="cost.usd_total",
+        formula="sum over the periods of its share of the nodes' cost an hour x hours of the period",
+        numbers="; ".join(f"period {p.index + 1}: {p.months} months" for p in found.periods),
+        result=f"{usd:,.2f} USD",
+        source="the bill of materials",
+    )
+    cost = workload.cost.model_copy(update={"usd_total": usd})
+    return workload.model_copy(update={"cost": cost, "derivation": (*derivation, total)})
+
+
+def replicas_step(period: PeriodPlan, w: PeriodWorkload) -> DerivationStep:
+    """How many replicas one period needs."""
+    shares = " + ".join(f"{p.replicas} of {p.gpu} ({p.offer})" for p in w.placements)
+    could = "" if w.capacity is None else f"; they could serve {w.capacity:.4g} times the targets of the spec"
+    return DerivationStep(
+        figure=f"replicas in period {period.index + 1}",
+        formula="replicas whose rates add up to the demand, in the cheapest mix over all periods",
+        numbers=f"demand x {w.factor:g}",
+        result=f"{shares}{could}",
+        source="proven by the optimiser together with all other workloads and periods",
     )

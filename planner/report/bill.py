@@ -9,9 +9,9 @@ from planner.report.bars import WHOLE_SHARE, letter, share_text, stacked, tone
 from planner.report.currency import currency, in_currency
 from planner.report.dates import date_text
 from planner.report.language import _, ngettext
-from planner.report.numbers import dealt_out, exact_sum, figure, fixed, money, money_sum, percent, shown, whole
+from planner.report.numbers import Sum, dealt_out, exact_sum, figure, fixed, money, money_sum, percent, shown, whole
 from planner.report.types import Bill, BillRow, Cell, NodeGroup, Segment
-from planner.report.words import CONFIDENCE, LOW_CONFIDENCE, PROCUREMENT, called
+from planner.report.words import CONFIDENCE, LOW_CONFIDENCE, PROCUREMENT, called, comma_separated
 from planner.report.workloads import UNKNOWN
 from planner.units import MICRO, ceil_div
 
@@ -29,17 +29,23 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
     lines, totals = plan.purchases, plan.totals
     rent = [line.usd_per_hour or 0.0 for line in lines]
     capex = [line.capex_usd or 0.0 for line in lines]
-    hourly = money_sum(rent, totals.usd_per_hour if totals and totals.usd_per_hour is not None else sum(rent))
+    mean = totals.usd_per_hour if totals and totals.usd_per_hour is not None else sum(rent)
+    hourly = separate(rent, mean) if plan.periods else money_sum(rent, mean)
     bought = money_sum(capex, totals.capex_usd if totals else sum(capex), digits=0, most=2)
     drawn = [line.power_kw for line in lines]
-    power = exact_sum(drawn, sum(drawn), most=5)
+    most_drawn = totals.it_power_kw if plan.periods and totals else sum(drawn)
+    power = (
+        Sum(tuple(map(figure, drawn)), figure(most_drawn), True)
+        if plan.periods
+        else exact_sum(drawn, most_drawn, most=5)
+    )
     is_priced = all(line.usd_per_hour is not None for line in lines) and bool(lines)
     columns = zip(lines, hourly.parts, bought.parts, power.parts, strict=True)
-    rows = tuple(_row(i, line, hour, once, kw, gpu_names) for i, (line, hour, once, kw) in enumerate(columns))
+    rows = tuple(_row(plan, i, line, hour, once, kw, gpu_names) for i, (line, hour, once, kw) in enumerate(columns))
     return Bill(
         rows=rows,
-        nodes=whole(sum(line.nodes for line in lines)),
-        gpus=whole(sum(line.gpus for line in lines)),
+        nodes=whole(totals.nodes if plan.periods and totals else sum(line.nodes for line in lines)),
+        gpus=whole(totals.gpus if plan.periods and totals else sum(line.gpus for line in lines)),
         usd_per_hour=hourly.total if is_priced else UNKNOWN,
         capex_usd=bought.total,
         power_kw=power.total,
@@ -47,7 +53,9 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
         rack_units=figure(totals.rack_units) if totals and totals.rack_units is not None else UNKNOWN,
         note=_bill_note(plan, is_priced, hourly.is_exact and bought.is_exact),
         has_capex=any(capex),
-        cost_bar=_cost_bar(rows, rent) if is_priced else (),
+        cost_bar=_cost_bar(rows, [r * share_there(plan, x) for r, x in zip(rent, lines, strict=True)])
+        if is_priced
+        else (),
     )
 
 
@@ -55,6 +63,11 @@ def _bill_note(plan: Plan, is_priced: bool, is_exact: bool) -> str:
     """What the reader has to know about how the lines add up; empty when they do, to the last digit."""
     if not is_priced:
         return _("At least one price is unknown, so there is no total.") if plan.purchases else ""
+    if plan.periods:
+        return _(
+            "Each line costs its price while it is there; the total is the mean over the horizon, and counts and power "
+            "are those of the fullest period."
+        )
     if is_exact or plan.totals is None:
         return ""
     apart = max(
@@ -67,8 +80,52 @@ def _bill_note(plan: Plan, is_priced: bool, is_exact: bool) -> str:
     return _("Lines are rounded; the totals are rounded from the exact sums.")
 
 
+def separate(amounts_usd: Sequence[float], total_usd: float) -> Sum:
+    """Amounts beside a total that they do not add up to."""
+    return Sum(tuple(map(money, amounts_usd)), money(total_usd), True)
+
+
+def share_there(plan: Plan, line: PurchaseLine) -> float:
+    """Share of the horizon in which the nodes of a line are there; 1 without periods."""
+    if not plan.periods:
+        return 1.0
+    months = sum(p.months for p in plan.periods[line.period : line.last_period + 1])
+    return months / sum(p.months for p in plan.periods)
+
+
+def time_there(plan: Plan, line: PurchaseLine) -> str:
+    """When the nodes of a line are there; empty where they always are."""
+    if not plan.periods or (line.period, line.last_period) == (0, len(plan.periods) - 1):
+        return ""
+    last = plan.periods[line.last_period]
+    return months_text(plan.periods[line.period].first_month, last.first_month + last.months)
+
+
+def months_text(first: int, end: int) -> str:
+    """Months counted from 1, both ends included.
+
+    >>> months_text(0, 12), months_text(11, 12)
+    ('months 1 to 12', 'month 12')
+    """
+    if end - first == 1:
+        return _("month {n}").format(n=whole(end))
+    return _("months {first} to {last}").format(first=whole(first + 1), last=whole(end))
+
+
+def how_text(plan: Plan, line: PurchaseLine) -> str:
+    """`bought, months 13 to 36`."""
+    when = time_there(plan, line)
+    return comma_separated([called(PROCUREMENT, line.procurement), *([when] if when else [])])
+
+
 def _row(
-    index: int, line: PurchaseLine, usd_per_hour: str, capex_usd: str, power_kw: str, gpu_names: Mapping[str, str]
+    plan: Plan,
+    index: int,
+    line: PurchaseLine,
+    usd_per_hour: str,
+    capex_usd: str,
+    power_kw: str,
+    gpu_names: Mapping[str, str],
 ) -> BillRow:
     gpu = gpu_names.get(line.gpu, line.gpu)
     is_known = bool(line.price_confidence) or line.procurement == "owned"
@@ -78,7 +135,7 @@ def _row(
         item=f"{whole(line.nodes)} × {shown(line.node)}",
         offer=shown(line.offer),
         provider=shown(line.provider),
-        procurement=called(PROCUREMENT, line.procurement),
+        procurement=how_text(plan, line),
         gpu=shown(gpu),
         nodes=whole(line.nodes),
         gpus=whole(line.gpus),
@@ -212,6 +269,8 @@ def hourly_text(plan: Plan) -> str | None:
     """The hourly cost exactly as the bill of materials prints it; None when a price is unknown."""
     if plan.totals is None or plan.totals.usd_per_hour is None:
         return None
+    if plan.periods:
+        return money(plan.totals.usd_per_hour)
     return money_sum([line.usd_per_hour or 0.0 for line in plan.purchases], plan.totals.usd_per_hour).total
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from planner.plan.types import Plan, Relaxation
+from planner.plan.types import Plan, PurchaseLine, Relaxation
 from planner.report.bill import hourly_text, month_text, purchase_phrase
 from planner.report.currency import USD, currency, currency_now
 from planner.report.dates import date_text
 from planner.report.language import _, marked, ngettext
 from planner.report.numbers import figure, percent, shown, whole
+from planner.report.over_time import next_order
 from planner.report.phrases import foreign
 from planner.report.types import Figure, WorkloadView
 from planner.report.words import HEADROOM_KEYS, LOW_CONFIDENCE, called, comma_separated, in_sentence, listed
@@ -31,7 +32,7 @@ def decision_sentence(plan: Plan, gpu_names: Mapping[str, str], workloads: Seque
     if plan.status == "infeasible":
         return infeasible_sentence(plan)
     acts = [
-        _act(text, [purchase_phrase(p, gpu_names) for p in plan.purchases if p.procurement in kinds])
+        _act(text, [purchase_phrase(p, gpu_names) for p in _due_now(plan) if p.procurement in kinds])
         for text, kinds in (
             (marked("rent {items}"), ("on_demand", "reserved_1y", "reserved_3y", "spot")),
             (marked("buy {items}"), ("buy",)),
@@ -39,7 +40,12 @@ def decision_sentence(plan: Plan, gpu_names: Mapping[str, str], workloads: Seque
         )
     ]
     what = listed([a for a in acts if a]) or _("run nothing")
-    return f"{_priced(plan, what)} {_result_phrase(workloads)}"
+    return " ".join(t for t in (_priced(plan, what), next_order(plan), _result_phrase(workloads)) if t)
+
+
+def _due_now(plan: Plan) -> Sequence[PurchaseLine]:
+    """What has to be got at once: over periods what is ordered now, and what is ours."""
+    return [p for p in plan.purchases if not plan.periods or p.order_month == 0 or p.procurement == "owned"]
 
 
 def _act(text: str, items: Sequence[str]) -> str:
@@ -56,6 +62,10 @@ def _priced(plan: Plan, what: str) -> str:
     hourly = hourly_text(plan)
     if hourly is None or plan.totals is None:
         text = _("{what}, at a price that is not known in full.").format(what=what)
+    elif plan.periods:
+        text = _("{what} now. Over all periods the fleet costs {hourly} {currency}/h in the mean.").format(
+            what=what, hourly=hourly, currency=currency()
+        )
     else:
         text = _("{what} for {hourly} {currency}/h, {monthly} {currency} a month.").format(
             what=what, hourly=hourly, monthly=month_text(plan.totals.usd_per_month), currency=currency()

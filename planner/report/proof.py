@@ -109,6 +109,11 @@ def _proof_of_value(plan: Plan) -> str:
     solver, words = plan.solver, objective_words(plan.solver)
     if plan.status == "infeasible":
         return _("Proven infeasible: no choice among the configurations considered meets all requirements at once.")
+    if plan.status == "optimal" and solver.objective is not None and is_mixed(plan):
+        return _(
+            "Proven optimal: among the configurations considered no plan under {value} {unit} meets these targets at "
+            "all times, whatever it is mixed of."
+        ).format(value=bound_text(objective_value(solver.objective, solver)), unit=words.unit)
     if plan.status == "optimal" and solver.objective is not None:
         return _(
             "Proven optimal: no plan under {value} {unit} that runs each workload in one way, on one kind of node, "
@@ -126,6 +131,11 @@ def _proof_of_value(plan: Plan) -> str:
         "Not proven optimal: the search stopped at its time limit. No plan under {bound} {unit} exists, so this one is "
         "at most {gap} of its own value above the best."
     ).format(gap=gap, bound=bound, unit=words.unit)
+
+
+def is_mixed(plan: Plan) -> bool:
+    """Workloads may run in several ways at once."""
+    return bool(plan.periods) or any(len(w.placements) > 1 for w in plan.workloads)
 
 
 def proof_facts(plan: Plan) -> tuple[Pair, ...]:

@@ -266,3 +266,51 @@ class WhatIfView:
     planned: str
     cheapest: str
     """Cost per hour of all workloads by their share of list prices: as planned, and with the cheapest way of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodRow:
+    """The fleet in one period."""
+
+    when: str
+    nodes: str
+    gpus: str
+    usd_per_hour: str
+    usd_total: str
+    """What the period bears, purchases spread over their use."""
+    cash_usd: str
+    """What is paid in it."""
+    power_kw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemandRow:
+    """One workload over the periods."""
+
+    letter: str
+    name: str
+    cells: tuple[str, ...]
+    """A period each: the factor on its targets, the factor that its replicas could serve, its GPUs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRow:
+    """Something to be ordered or signed."""
+
+    when: str
+    item: str
+    how: str
+    there: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodsView:
+    """Demand over time and what follows from it."""
+
+    lead: str
+    rows: tuple[PeriodRow, ...]
+    usd_total: str
+    cash_usd: str
+    demand: tuple[DemandRow, ...]
+    orders: tuple[OrderRow, ...]
+    note: str

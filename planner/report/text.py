@@ -9,6 +9,7 @@ from planner.plan.types import Plan
 from planner.report.bars import memory_bar
 from planner.report.language import ENGLISH
 from planner.report.numbers import shown
+from planner.report.sections import PeriodsView
 from planner.report.terminal import bar, table, wrapped
 from planner.report.types import InfeasibleView, Pair, ReportView, WorkloadView
 from planner.report.view import view_of
@@ -37,6 +38,8 @@ def summary_of(view: ReportView) -> str:
         lines += _infeasible_lines(view.infeasible)
     if view.bill.rows:
         lines += ["", "Bill of materials", *_bill_lines(view)]
+    if view.periods is not None:
+        lines += ["", "Over time", *_period_lines(view.periods, view.hourly_unit)]
     if view.workloads:
         lines += ["", "Workloads"]
         for w in view.workloads:
@@ -53,6 +56,21 @@ def _bill_lines(view: ReportView) -> list[str]:
     rows.append(("", "total", "", "", view.bill.gpus, view.bill.usd_per_hour))
     lines = table(rows, right=frozenset({0, 4, 5}))
     return [*lines, f"  {view.bill.note}"] if view.bill.note else lines
+
+
+def _period_lines(view: PeriodsView, hourly_unit: str) -> list[str]:
+    rows = [("", "nodes", "GPUs", hourly_unit, "cost", "paid", "kW")]
+    rows += [(r.when, r.nodes, r.gpus, r.usd_per_hour, r.usd_total, r.cash_usd, r.power_kw) for r in view.rows]
+    rows.append(("in all", "", "", "", view.usd_total, view.cash_usd, ""))
+    demand = [("", *(r.when for r in view.rows)), *((f"{d.letter} {d.name}", *d.cells) for d in view.demand)]
+    orders = [("order", "item", "how", "there in"), *((o.when, o.item, o.how, o.there) for o in view.orders)]
+    return [
+        *table(rows, right=frozenset(range(1, 7))),
+        "",
+        *table(demand),
+        *(["", *table(orders)] if view.orders else []),
+        *wrapped(view.lead, indent="  "),
+    ]
 
 
 def _workload_lines(w: WorkloadView) -> list[str]:

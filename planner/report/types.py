@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.report.sections import FacilityView, HorizonView, RiskRow, SensitivityView, SignoffView, WhatIfView
+from planner.report.sections import (
+    FacilityView,
+    HorizonView,
+    PeriodsView,
+    RiskRow,
+    SensitivityView,
+    SignoffView,
+    WhatIfView,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,6 +379,8 @@ class ReportView:
     """(workload, GPU, reason), for `rejected.csv`."""
     proof: str
     proof_facts: tuple[Pair, ...]
+    periods: PeriodsView | None
+    """None where the plan has no periods."""
     horizon: HorizonView | None
     sensitivity: SensitivityView | None
     facility: FacilityView | None

@@ -25,6 +25,7 @@ from planner.report.interactive import whatif_view
 from planner.report.language import ENGLISH, _, speaking, spoken_now
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.outlook import outlook_lines
+from planner.report.over_time import periods_view
 from planner.report.phrases import foreign
 from planner.report.proof import proof_facts, proof_sentence
 from planner.report.risks import owner_of, risk_rows
@@ -103,9 +104,11 @@ def _view(plan: Plan, audience: str) -> ReportView:
     headroom = _headroom(plan)
     workloads = tuple(workload_view(w, index=i, headroom=headroom) for i, w in enumerate(plan.workloads))
     head = masthead(plan)
-    horizon, sensitivity, facility = horizon_view(plan), sensitivity_view(plan), facility_view(plan)
+    periods, facility = periods_view(plan), facility_view(plan)
+    # Both follow from a fleet that stays the same.
+    horizon, sensitivity = (None, None) if plan.periods else (horizon_view(plan), sensitivity_view(plan))
     risks = risk_rows(plan, workloads)
-    further = {"horizon": horizon, "sensitivity": sensitivity, "facility": facility, "risks": risks}
+    further = {"periods": periods, "horizon": horizon, "sensitivity": sensitivity, "facility": facility, "risks": risks}
     rejected = tuple(rejected_group(w.name, w.rejected, index=i) for i, w in enumerate(plan.workloads) if w.rejected)
     return ReportView(
         audience=audience,
@@ -137,6 +140,7 @@ def _view(plan: Plan, audience: str) -> ReportView:
         all_rejected=_all_rejected(plan),
         proof=proof_sentence(plan),
         proof_facts=proof_facts(plan),
+        periods=periods,
         horizon=horizon,
         sensitivity=sensitivity,
         facility=facility,

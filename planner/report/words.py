@@ -208,6 +208,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "decision": marked("Decision"),
         "infeasible": marked("Why there is no plan"),
         "materials": marked("Bill of materials"),
+        "periods": marked("Over time: what to order when"),
         "fleet": marked("Fleet map"),
         "horizon": marked("Cost over the horizon"),
         "sensitivity": marked("What would change the answer"),
@@ -228,15 +229,25 @@ AUDIENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "all": tuple(SECTIONS),
         "management": (
-            *("decision", "infeasible", "materials", "fleet", "horizon", "sensitivity"),
+            *("decision", "infeasible", "materials", "periods", "fleet", "horizon", "sensitivity"),
             *("proof", "risks", "signoff", "glossary"),
         ),
         "procurement": (
-            *("decision", "infeasible", "materials", "fleet", "horizon", "facility", "risks"),
+            *("decision", "infeasible", "materials", "periods", "fleet", "horizon", "facility", "risks"),
             *("assumptions", "reproduce", "signoff", "glossary"),
         ),
         "engineering": (
-            *("decision", "infeasible", "fleet", "sensitivity", "facility", "workloads", "rejected", "proof"),
+            *(
+                "decision",
+                "infeasible",
+                "periods",
+                "fleet",
+                "sensitivity",
+                "facility",
+                "workloads",
+                "rejected",
+                "proof",
+            ),
             *("risks", "evidence", "assumptions", "reproduce", "glossary"),
         ),
     }

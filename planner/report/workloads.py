@@ -100,10 +100,21 @@ def capitalised(words: Mapping[str, str], key: str) -> str:
 
 
 def one_line(workload: WorkloadEstimate) -> str:
-    """`2 replicas on 4 × NVIDIA L40S, fp8, TP 2, batch 64`."""
+    """`2 replicas on 4 × NVIDIA L40S, fp8, TP 2, batch 64`; what runs in several ways, all of them."""
+    placements = workload.placements if isinstance(workload, WorkloadPlan) else ()
+    if len(placements) > 1:
+        return _("; ").join(placed_line(p) for p in placements)
     text = ngettext("{n} replica on {gpus} × {gpu}", "{n} replicas on {gpus} × {gpu}", workload.replicas)
     where = text.format(n=whole(workload.replicas), gpus=whole(workload.gpus), gpu=shown(workload.gpu_name))
     phrase = config_phrase(workload.config)
+    return comma_separated([where, phrase] if phrase else [where])
+
+
+def placed_line(p: Placement) -> str:
+    """The same of one placement."""
+    text = ngettext("{n} replica on {gpus} × {gpu}", "{n} replicas on {gpus} × {gpu}", p.replicas)
+    where = text.format(n=whole(p.replicas), gpus=whole(p.replicas * p.gpus_per_replica), gpu=shown(p.gpu))
+    phrase = config_phrase(p.config)
     return comma_separated([where, phrase] if phrase else [where])
 
 
