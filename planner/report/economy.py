@@ -88,6 +88,24 @@ def _stream(procurement: str, usd_per_hour: float, capex_usd: float, energy_usd_
     )
 
 
+def by_period(plan: Plan) -> Iterator[Spell]:
+    """Payments period by period; a purchase is paid in the period in which it is ordered."""
+    for p in plan.periods:
+        lines = [plan.purchases[i] for i in p.purchases]
+        energy = sum(line.energy_usd_per_hour for line in lines) * HOURS_PER_MONTH * p.months
+        left = p.cash_usd - p.capex_usd - energy
+        left = left if left > DUST * p.cash_usd else 0.0
+        is_rented = any(line.procurement not in ("buy", "owned") for line in lines)
+        yield Spell(
+            first_month=p.first_month + 1,
+            months=p.months,
+            once_usd=p.capex_usd,
+            rent_usd=left if is_rented else 0.0,
+            energy_usd=energy,
+            other_usd=0.0 if is_rented else left,
+        )
+
+
 def planned_stream(plan: Plan, months: int) -> Stream:
     """The fleet as planned."""
     return sum((stream_of_line(line, months) for line in plan.purchases), NOTHING)

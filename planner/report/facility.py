@@ -46,7 +46,7 @@ def facility_view(plan: Plan) -> FacilityView | None:
 
 def _lead(plan: Plan, own: Sequence[PurchaseLine]) -> str:
     nodes = sum(line.nodes for line in own)
-    rented = sum(line.nodes for line in plan.purchases) - nodes
+    rented = (plan.totals.nodes if plan.totals else nodes) - nodes
     if not own:
         return _("Nothing has to be housed: all machines stand at their providers.")
     housed = ngettext("{n} node stands in a room of your own", "{n} nodes stand in a room of your own", nodes)
@@ -149,7 +149,7 @@ def _figures(plan: Plan, own: Sequence[PurchaseLine]) -> Iterator[tuple[str, str
     else:
         yield _("Carbon"), _("{kg} kg of CO2 a month").format(kg=figure(t.kg_co2_per_month))
         if months:
-            tonnes = figure(t.kg_co2_per_month * months / KG_PER_TONNE)
+            tonnes = figure(kg_co2_until(plan, months) / KG_PER_TONNE)
             yield (
                 _("Carbon over the horizon"),
                 ngettext("{tonnes} t of CO2 in {months} month", "{tonnes} t of CO2 in {months} months", months).format(
@@ -160,6 +160,13 @@ def _figures(plan: Plan, own: Sequence[PurchaseLine]) -> Iterator[tuple[str, str
     if overheads:
         span = [figure(overheads[0])] if len(overheads) == 1 else [figure(overheads[0]), figure(overheads[-1])]
         yield _("Power of the building over that of the machines (PUE)"), " – ".join(span)
+
+
+def kg_co2_until(plan: Plan, months: int) -> float:
+    """Carbon of the whole horizon; in a plan over periods each counts its own fleet."""
+    if plan.periods:
+        return sum((p.kg_co2_per_month or 0.0) * p.months for p in plan.periods)
+    return (plan.totals.kg_co2_per_month or 0.0) * months if plan.totals else 0.0
 
 
 def _notes(own: Sequence[PurchaseLine]) -> Iterator[str]:

@@ -22,7 +22,9 @@ MOST_TICKS = 5
 
 
 def growth_view(plan: Plan) -> GrowthView | None:
-    """Demand against capacity; None where no service has a demand."""
+    """Demand against capacity; None where no service has a demand, or demand has periods."""
+    if plan.periods:
+        return None
     held = [(capacity(w), i, w) for i, w in enumerate(plan.workloads)]
     known = sorted((c, i, w.name) for c, i, w in held if c is not None)
     if not known:

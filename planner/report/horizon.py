@@ -12,6 +12,7 @@ from planner.report.economy import (
     Spell,
     Stream,
     break_even_months,
+    by_period,
     by_year,
     horizon_months,
     other_streams,
@@ -47,6 +48,8 @@ def horizon_view(plan: Plan) -> HorizonView | None:
     months = horizon_months(plan.inputs.spec)
     if months is None or plan.totals is None or any(line.usd_per_hour is None for line in plan.purchases):
         return None
+    if plan.periods:
+        return _over_periods(plan, months)
     planned = planned_stream(plan, months)
     if planned.usd_until(months) <= 0:
         return None
@@ -62,13 +65,40 @@ def horizon_view(plan: Plan) -> HorizonView | None:
     )
 
 
-def _lead(plan: Plan, planned: Stream, others: Sequence[tuple[str, Stream]], months: int) -> str:
-    total = money(planned.usd_until(months), 0)
-    lead = ngettext(
+def _over_periods(plan: Plan, months: int) -> HorizonView | None:
+    """The section of a plan over periods: its own payments, as they fall due."""
+    spells = list(by_period(plan))
+    total = sum(p.cash_usd for p in plan.periods)
+    if total <= 0:
+        return None
+    points = [(0.0, 0.0)]
+    for spell in spells:
+        start, paid = float(spell.first_month - 1), points[-1][1]
+        if spell.once_usd:
+            points.append((start, paid + in_currency(spell.once_usd)))
+        running = in_currency(spell.rent_usd + spell.energy_usd + spell.other_usd)
+        points.append((start + spell.months, points[-1][1] + running))
+    return HorizonView(
+        lead=_total_sentence(total, months),
+        plot=paid_plot([tuple(points)], months, _("Cost over time")),
+        across=_("Months from the start"),
+        up=_("Paid until then, {currency}").format(currency=currency()),
+        ways=(),
+        cash=cash_flow(spells, total),
+        notes=tuple(_notes(plan, ())),
+    )
+
+
+def _total_sentence(total_usd: float, months: int) -> str:
+    return ngettext(
         "Over {months} month the fleet costs {total} {currency}.",
         "Over {months} months the fleet costs {total} {currency}.",
         months,
-    ).format(months=whole(months), total=total, currency=currency())
+    ).format(months=whole(months), total=money(total_usd, 0), currency=currency())
+
+
+def _lead(plan: Plan, planned: Stream, others: Sequence[tuple[str, Stream]], months: int) -> str:
+    lead = _total_sentence(planned.usd_until(months), months)
     turns = list(_turns(planned, others, months))
     if turns:
         return f"{lead} {turns[0]}"
@@ -146,22 +176,19 @@ def corners(stream: Stream, months: int) -> tuple[tuple[float, float], ...]:
 
 def cost_plot(streams: Sequence[Stream], months: int) -> Plot:
     """Everything paid until each month, a line a way to pay."""
-    highest = max(max(s.usd_until(months), s.once_usd) for s in streams)
-    up = nice_ticks(0.0, in_currency(highest), MOST_TICKS)
+    told = "; ".join(f"{letter(i)}: {money(s.usd_until(months), 0)} {currency()}" for i, s in enumerate(streams))
+    label = _("Cost over time, paid in all after {months} months: {ways}").format(months=whole(months), ways=told)
+    return paid_plot([corners(s, months) for s in streams], months, label)
+
+
+def paid_plot(lines: Sequence[tuple[tuple[float, float], ...]], months: int, label: str) -> Plot:
+    """Lines of what is paid until each month, in the currency of the report."""
+    up = nice_ticks(0.0, max(y for points in lines for _x, y in points), MOST_TICKS)
     step = YEAR_TICKS.get(months) or max(1, round(months / MOST_TICKS))
     ticks = sorted({*range(0, months - step // 2, step), months})
-    lines = [
-        Line(
-            letter=letter(i),
-            points=corners(s, months),
-            letter_share=0.9 - 0.15 * (i % 5),
-        )
-        for i, s in enumerate(streams)
-    ]
-    told = "; ".join(f"{letter(i)}: {money(s.usd_until(months), 0)} {currency()}" for i, s in enumerate(streams))
     return plot(
-        lines,
-        label=_("Cost over time, paid in all after {months} months: {ways}").format(months=whole(months), ways=told),
+        [Line(letter=letter(i), points=points, letter_share=0.9 - 0.15 * (i % 5)) for i, points in enumerate(lines)],
+        label=label,
         across=[(float(t), whole(t)) for t in ticks],
         up=[(t, localised(short_count(t))) for t in up],
     )
@@ -202,7 +229,9 @@ def _label(spell: Spell) -> str:
 
 def _notes(plan: Plan, others: Sequence[tuple[str, Stream]]) -> Iterator[str]:
     kinds = {line.procurement for line in plan.purchases} | {kind for kind, _stream in others}
-    if "buy" in kinds:
+    if "buy" in kinds and plan.periods:
+        yield _("Resale value, interest and taxes are left out; a purchase is paid in the period that orders it.")
+    elif "buy" in kinds:
         yield _("Resale value, interest and taxes are left out; a purchase is paid in the first month.")
     if kinds & {"reserved_1y", "reserved_3y"}:
         yield _("Reservations are counted to the end of their last term, whether the nodes are used or not.")

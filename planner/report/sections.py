@@ -89,7 +89,7 @@ class HorizonView:
 
     lead: str
     plot: Plot | None
-    """None where there is one way to pay."""
+    """None where all is one straight line."""
     across: str
     """What the axis across counts."""
     up: str
@@ -170,11 +170,44 @@ class ParetoView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DemandBar:
+    """One period of one service: the frame is what its replicas carry, the bar what is asked."""
+
+    x: str
+    width: str
+    middle: str
+    frame_y: str
+    frame_height: str
+    y: str
+    height: str
+    label_y: str
+    demand: str
+    when: str
+    used: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemandChart:
+    """One service over the periods."""
+
+    letter: str
+    tone: str
+    name: str
+    height: str
+    floor: str
+    bars: tuple[DemandBar, ...]
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SensitivityView:
     """What would change the answer."""
 
     tornado: Tornado | None
+    """None for a plan over periods, and where prices are not known."""
     growth: GrowthView | None
+    demand: tuple[DemandChart, ...]
+    """For a plan over periods, in place of `growth`."""
     pareto: ParetoView | None
     sentences: tuple[str, ...]
 

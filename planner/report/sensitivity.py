@@ -9,6 +9,7 @@ from planner.plan.types import Plan
 from planner.report.bars import at, letter
 from planner.report.bill import hourly_unit
 from planner.report.currency import currency, in_currency
+from planner.report.demand import demand_charts
 from planner.report.economy import horizon_months
 from planner.report.growth import growth_view
 from planner.report.language import _
@@ -46,16 +47,18 @@ def sensitivity_view(plan: Plan) -> SensitivityView | None:
     view = SensitivityView(
         tornado=tornado(plan),
         growth=growth_view(plan),
+        demand=demand_charts(plan),
         pareto=pareto,
         sentences=tuple(outlook_lines(plan.model_copy(update={"pareto": ()}) if pareto else plan)),
     )
-    return view if view.tornado or view.growth or view.pareto or view.sentences else None
+    return view if any((view.tornado, view.growth, view.demand, view.pareto, view.sentences)) else None
 
 
 def tornado(plan: Plan) -> Tornado | None:
-    """Every uncertainty with what the fleet would cost at its ends; None where prices are not known."""
+    """Every uncertainty with what the fleet would cost at its ends; None where prices are not known, or
+    differ by period."""
     planned = plan.totals.usd_per_hour if plan.totals else None
-    if not planned:
+    if not planned or plan.periods:
         return None
     swings = sorted(swings_of(plan, planned), key=lambda s: -_width(s, planned))
     if not swings:

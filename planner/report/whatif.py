@@ -192,7 +192,10 @@ class NextOrder:
 
 
 def next_order(plan: Plan) -> NextOrder | None:
-    """The first node more; None where no service has a demand, or none is needed up to `FASTEST_GROWTH`."""
+    """The first node more; None where no service has a demand, none is needed up to `FASTEST_GROWTH`, or the plan has
+    periods, which say what is ordered when."""
+    if plan.periods:
+        return None
     for factor, name in sorted(_steps(plan)):
         beyond = Shares(demand_factor=factor * (1.0 + 1e3 * SLACK), speed_factors={})
         then = nodes_by_line(plan, beyond)
