@@ -62,6 +62,8 @@ class Work:
     """Where an old plan was given: how `solution` was found near it."""
     asked: Questions
     """What else is to be answered."""
+    swings: tuple[Mapping[str, Any], ...] = ()
+    """What the best fleet costs at other traffic, where that was asked."""
     site: SiteFacts
     facts: PlanningFacts
     seed: int
@@ -102,7 +104,7 @@ def at_once(work: Work, fleet: FleetProblem, solution: Solution, created: str) -
         workloads=sections(work, picked, text, more.again),
         moves=moves_section(fleet, work.near, unit=unit_of(spec.objective[0], fleet)) if work.near else None,
         pareto=more.pareto,
-        sensitivity=more.sensitivity,
+        sensitivity=(*work.swings, *more.sensitivity),
         one_gpu_type=more.one_gpu_type,
         inputs=inputs_of(work, parts),
         warnings=(*plan_warnings(work, parts, lines), *more.warnings),

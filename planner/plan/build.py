@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planner.candidates.generate import candidates_of
 from planner.candidates.periods import candidates_over, stretches
@@ -18,7 +18,7 @@ from planner.errors import ImpossibleError, InputError
 from planner.plan.assemble import Work, assemble
 from planner.plan.fleet import FleetProblem, fleet_problem
 from planner.plan.period_fleet import period_fleet_problem
-from planner.plan.questions import Questions
+from planner.plan.questions import SECONDS_FOR_SENSITIVITY, Questions
 from planner.plan.replan import Near, OldPlan, near_old_plan, refuse_strange
 from planner.plan.types import Plan
 from planner.solve.problem import Problem
@@ -100,6 +100,7 @@ def build(
         solution=solution,
         near=near,
         asked=asked or Questions(),
+        swings=traffic_swings_of(loaded, catalog) if asked is not None and asked.sensitivity and solution else (),
         site=site_facts(loaded.spec, catalog),
         facts=planning_facts(),
         seed=SEED,
@@ -108,6 +109,19 @@ def build(
     written = created if isinstance(created, str) else created.isoformat(timespec="seconds")
     problem = near.problem if near else fleet.problem if fleet else None
     return Built(plan=assemble(work, created=written), problem=problem)
+
+
+def traffic_swings_of(loaded: LoadedSpec, catalog: Catalog) -> tuple[Mapping[str, Any], ...]:
+    """The best fleets at other traffic."""
+    from planner.plan.swings import traffic_swings
+
+    def best(asked: LoadedSpec) -> Solution | None:
+        found = all_candidates(asked, build_supply(asked.spec, catalog), catalog)
+        if not all(entry.candidates for entry in found):
+            return None
+        return solved(fleet_problem(asked.spec, found, planning_facts()).problem, SECONDS_FOR_SENSITIVITY)
+
+    return tuple(traffic_swings(loaded, best))
 
 
 def refuse_old_plan_over_periods(loaded: LoadedSpec) -> None:

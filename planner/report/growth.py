@@ -14,8 +14,8 @@ GROWTHS_PER_MONTH = (0.02, 0.05, 0.10)
 """Growth of traffic for which the chart tells when capacity is full."""
 TABLE_GROWTH_PER_MONTH = 0.05
 PLOT_MONTHS = 24
-HIGHEST_GROWTH = 4.0
-"""Times today's demand that the chart reaches at least, where capacity reaches further."""
+HIGHEST_GROWTH = 12.0
+"""Times today's demand that the chart reaches at most: the fastest growth gets to 9.8 in two years."""
 MOST_GROWTH_ROWS = 10
 """Services listed, the fullest first."""
 MOST_TICKS = 5
@@ -36,6 +36,7 @@ def growth_view(plan: Plan) -> GrowthView | None:
         for i, g in enumerate(GROWTHS_PER_MONTH)
     ]
     full = (style(len(lines)), letter(len(lines)), _("What the nodes of this plan carry"))
+    is_drawn = order is not None and order.demand_factor <= HIGHEST_GROWTH
     return GrowthView(
         lead=_growth_lead(order),
         rows=tuple(_growth_row(c, i, name) for c, i, name in known[:MOST_GROWTH_ROWS]),
@@ -47,7 +48,7 @@ def growth_view(plan: Plan) -> GrowthView | None:
         plot=None if order is None else growth_plot(order),
         across=_("Months from the start"),
         up=_("Demand, 1 = that of the plan"),
-        lines=(*lines, full),
+        lines=(*lines, full) if is_drawn else tuple(lines),
         rate=percent(TABLE_GROWTH_PER_MONTH),
     )
 
@@ -88,7 +89,7 @@ def _due(times: float, growth_per_month: float) -> str:
 
 def growth_plot(order: NextOrder) -> Plot:
     """Demand over two years at several rates of growth, and what the nodes carry."""
-    ceiling = max(1.2, min(HIGHEST_GROWTH, 1.5 * order.demand_factor))
+    ceiling = max(1.2, min(HIGHEST_GROWTH, 1.25 * order.demand_factor))
     ticks = nice_ticks(1.0, ceiling, MOST_TICKS)
     months = float(PLOT_MONTHS)
     lines = [
@@ -99,8 +100,9 @@ def growth_plot(order: NextOrder) -> Plot:
         )
         for i, growth in enumerate(GROWTHS_PER_MONTH)
     ]
-    held = min(order.demand_factor, ticks[-1])
-    lines.append(Line(letter=letter(len(lines)), points=((0.0, held), (months, held)), letter_share=0.1))
+    held = order.demand_factor
+    if held <= ticks[-1]:
+        lines.append(Line(letter=letter(len(lines)), points=((0.0, held), (months, held)), letter_share=0.1))
     return plot(
         lines,
         label=_(

@@ -39,6 +39,7 @@ class Swing:
     ends: tuple[str, str]
     usd_per_hour: tuple[float | None, float | None]
     missed: tuple[str, ...] = ()
+    is_solved_again: bool = False
 
 
 def sensitivity_view(plan: Plan) -> SensitivityView | None:
@@ -83,13 +84,12 @@ def _width(swing: Swing, planned: float) -> float:
 def swings_of(plan: Plan, planned: float) -> Iterator[Swing]:
     """The uncertainties that the plan knows figures for."""
     if any(capacity(w) is not None for w in plan.workloads):
-        less, more = (
-            recosted(plan, Shares(demand_factor=1 + s, speed_factors={})) for s in (-TRAFFIC_SHARE, TRAFFIC_SHARE)
-        )
+        less, more, is_solved = traffic_ends(plan)
         yield Swing(
             label=_("Traffic of all services"),
             ends=(f"−{percent(TRAFFIC_SHARE)}", f"+{percent(TRAFFIC_SHARE)}"),
-            usd_per_hour=(less.usd_per_hour, more.usd_per_hour),
+            usd_per_hour=(less, more),
+            is_solved_again=is_solved,
         )
     speeds = speed_ends(plan)
     if speeds is not None:
@@ -115,6 +115,16 @@ def swings_of(plan: Plan, planned: float) -> Iterator[Swing]:
             ends=(f"−{percent(ELECTRICITY_SHARE)}", f"+{percent(ELECTRICITY_SHARE)}"),
             usd_per_hour=(planned - ELECTRICITY_SHARE * energy, planned + ELECTRICITY_SHARE * energy),
         )
+
+
+def traffic_ends(plan: Plan) -> tuple[float | None, float | None, bool]:
+    """USD per hour at less and at more traffic, and whether the fleet was solved again for it."""
+    solved = {e.get("share"): e.get("usd_per_hour") for e in plan.sensitivity if e.get("kind") == "traffic"}
+    if {-TRAFFIC_SHARE, TRAFFIC_SHARE} <= solved.keys():
+        return solved[-TRAFFIC_SHARE], solved[TRAFFIC_SHARE], True
+    less = recosted(plan, Shares(demand_factor=1.0 - TRAFFIC_SHARE, speed_factors={}))
+    more = recosted(plan, Shares(demand_factor=1.0 + TRAFFIC_SHARE, speed_factors={}))
+    return less.usd_per_hour, more.usd_per_hour, False
 
 
 def speed_ends(plan: Plan) -> tuple[Recosted, Recosted] | None:
@@ -190,9 +200,11 @@ def _swing_row(swing: Swing, planned: float, left: float, right: float) -> Swing
 
 def _tornado_notes(swings: Sequence[Swing]) -> Iterator[str]:
     yield _(
-        "Costed again with the GPU types and configurations of this plan; nothing was solved again, so that a cheaper "
-        "fleet may exist at the other figures. Latency is not judged again."
+        "Costed again with the GPU types and configurations of this plan, so that a cheaper fleet may exist at the "
+        "other figures. Latency is not judged again."
     )
+    if any(s.is_solved_again for s in swings):
+        yield _("For other traffic the whole fleet was solved again.")
     missed = sorted({name for s in swings for name in s.missed})
     if missed:
         yield _("At the lower end of the speed these trainings would miss their target: {names}.").format(

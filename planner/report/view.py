@@ -204,7 +204,7 @@ def _sections(
         "evidence": bool(plan.evidence),
         "assumptions": bool(plan.inputs.facts or plan.inputs.assumptions),
         "reproduce": True,
-        "signoff": True,
+        "signoff": plan.infeasible is None,
         "glossary": True,
         **further,
     }

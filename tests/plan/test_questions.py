@@ -110,3 +110,20 @@ def test_questions_in_money_are_not_answered_for_another_objective() -> None:
     plan = asked(TWO.replace("name: two", "name: two\nobjective: power"))
     assert plan.pareto == plan.sensitivity == ()
     assert any("for objective cost only" in w for w in plan.warnings)
+
+
+def test_other_traffic_is_solved_again_and_more_never_costs_less() -> None:
+    plan = asked()
+    less, more = (e for e in plan.sensitivity if e["kind"] == "traffic")
+    assert plan.totals is not None
+    assert (less["share"], more["share"]) == (-0.2, 0.2)
+    assert less["usd_per_hour"] <= plan.totals.usd_per_hour + 1e-6 <= more["usd_per_hour"] + 2e-6
+
+
+def test_what_other_traffic_costs_is_what_a_spec_with_it_costs() -> None:
+    """An independent oracle: the same targets written into the spec."""
+    plan = asked()
+    (more,) = (e for e in plan.sensitivity if e["kind"] == "traffic" and e["share"] > 0)
+    written = plan_of(TWO.replace("requests_per_second: 6", "requests_per_second: 7.2")).totals
+    assert written is not None
+    assert more["usd_per_hour"] == pytest.approx(written.usd_per_hour, abs=1e-4)

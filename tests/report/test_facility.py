@@ -91,7 +91,7 @@ def test_risks_stand_in_the_order_of_their_level(two_workloads: Plan, bought: Pu
     assert set(found) == {"high", "medium", "low"}
 
 
-def test_an_infeasible_plan_has_neither_room_nor_risks_but_can_be_signed(infeasible: Plan) -> None:
+def test_an_infeasible_plan_has_neither_room_nor_risks_nor_a_block_to_sign(infeasible: Plan) -> None:
     view = view_of(infeasible)
     assert (view.facility, view.risks) == (None, ())
     assert [role for role, _name in view.signoff.roles] == [
@@ -100,7 +100,7 @@ def test_an_infeasible_plan_has_neither_room_nor_risks_but_can_be_signed(infeasi
         "Procurement",
         "Budget owner",
     ]
-    assert "signoff" in [s.id for s in view.sections]
+    assert "signoff" not in [s.id for s in view.sections]
 
 
 def test_every_fact_has_an_owner(two_workloads: Plan) -> None:

@@ -115,3 +115,15 @@ def test_points_of_cost_and_power_are_drawn_with_their_figures(two_workloads: Pl
     assert [r[:3] for r in view.pareto.rows] == [("A", "27.64", "5.47"), ("B", "30.00", "4")]
     assert float(view.pareto.plot.marks[0].x.rstrip("%")) < float(view.pareto.plot.marks[1].x.rstrip("%"))
     assert "sensitivity" in [s.id for s in view_of(two_workloads.model_copy(update={"pareto": points})).sections]
+
+
+def test_traffic_that_was_solved_again_is_told_as_solved(two_workloads: Plan) -> None:
+    entries = tuple(
+        {"kind": "traffic", "share": share, "usd_per_hour": cost, "is_proven": True, "text": "as told"}
+        for share, cost in ((-0.2, 25.0), (0.2, 30.5))
+    )
+    view = tornado(two_workloads.model_copy(update={"sensitivity": entries}))
+    assert view is not None
+    (row,) = [r for r in view.rows if r.label == "Traffic of all services"]
+    assert (row.low, row.high) == ("25.00", "30.50")
+    assert "For other traffic the whole fleet was solved again." in view.notes
