@@ -206,6 +206,7 @@ def cash_flow(spells: Sequence[Spell], total_usd: float) -> CashFlow:
         for i, spell in enumerate(spells)
     ]
     return CashFlow(
+        keys=tuple(used),
         kinds=tuple(_(KINDS[k]) for k in used),
         rows=tuple(rows),
         total=CashRow(label=_("Total"), cells=_cells(by_kind, digits)),

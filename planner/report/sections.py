@@ -78,7 +78,10 @@ class CashRow:
 class CashFlow:
     """Payments by time and kind; every sum is that of the shown amounts."""
 
+    keys: tuple[str, ...]
+    """`once_usd`, `rent_usd` ...: what the columns hold."""
     kinds: tuple[str, ...]
+    """The same in words."""
     rows: tuple[CashRow, ...]
     total: CashRow
 

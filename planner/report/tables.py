@@ -67,10 +67,22 @@ _FACTS = (
     ("confidence", "confidence"),
     ("owner", "owner"),
 )
+_RISKS = (
+    ("level", "level"),
+    ("risk", "text"),
+    ("what to do", "measure"),
+    ("owner", "owner"),
+)
+_PAID = {
+    "once_usd": "purchase USD",
+    "rent_usd": "rent USD",
+    "energy_usd": "electricity USD",
+    "other_usd": "hosting USD",
+}
 
 
 def tables(view: ReportView) -> Mapping[str, Table]:
-    """Tables by name: bill-of-materials, workloads, assumptions, rejected.
+    """Tables by name: bill-of-materials, workloads, cash-flow (where prices are known), risks, assumptions, rejected.
 
     Heads are English and numbers plain whatever the report's language, so that what reads the files need not know it.
     """
@@ -87,9 +99,21 @@ def _tables(view: ReportView) -> Mapping[str, Table]:
             (*_columns(_BILL, bill.rows), tuple(_total(view, head) for head, _field in _BILL)), view.currency_code
         ),
         "workloads": tuple((*row, *more) for row, more in zip(workloads, extra, strict=True)),
+        **_cash_flow(view),
+        "risks": _columns(_RISKS, view.risks),
         "assumptions": _columns(_FACTS, view.facts.all_rows),
         "rejected": (("workload", "gpu", "reason"), *view.all_rejected),
     }
+
+
+def _cash_flow(view: ReportView) -> Mapping[str, Table]:
+    """Payments by time; none where they are not known."""
+    if view.horizon is None:
+        return {}
+    cash = view.horizon.cash
+    head = ("when", *(_PAID[key] for key in cash.keys), "total USD")
+    rows = [(row.label, *(delocalised(c) for c in row.cells)) for row in (*cash.rows, cash.total)]
+    return {"cash-flow": _in_currency((head, *rows), view.currency_code)}
 
 
 def _columns(columns: Sequence[tuple[str, str]], rows: Sequence[object]) -> Table:

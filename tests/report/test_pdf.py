@@ -54,8 +54,11 @@ def squeezed(text: str) -> str:
     return "".join(text.split()).replace("\u00ad", "")
 
 
-def test_the_layout_has_nothing_to_complain_about(infeasible: Plan, warnings_of_the_layout: list[str]) -> None:
+def test_the_layout_has_nothing_to_complain_about(
+    infeasible: Plan, html: str, warnings_of_the_layout: list[str]
+) -> None:
     render_pdf(render_html(view_of(infeasible)))
+    render_pdf(html)
     assert warnings_of_the_layout == []
 
 

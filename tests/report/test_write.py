@@ -103,7 +103,7 @@ def test_the_workbook_opens_and_holds_every_table(two_workloads: Plan) -> None:
         first = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
         for name in book.namelist():
             ElementTree.fromstring(book.read(name))
-    assert names == ["bill-of-materials", "workloads", "assumptions", "rejected"]
+    assert names == ["bill-of-materials", "workloads", "cash-flow", "risks", "assumptions", "rejected"]
     rows = first.findall("m:sheetData/m:row", space)
     assert len(rows) == 4
     assert "27.64" in [v.text for v in rows[-1].iterfind("m:c/m:v", space)]
@@ -141,3 +141,11 @@ def test_a_plan_read_back_gives_the_same_bytes_as_the_one_just_built(text: str, 
     fresh = write_reports(built(text).plan, tmp_path / "fresh", formats)
     again = write_reports(plan_of(text), tmp_path / "again", formats)
     assert [p.read_bytes() for p in fresh] == [p.read_bytes() for p in again]
+
+
+def test_payments_and_risks_stand_in_files_of_their_own(two_workloads: Plan) -> None:
+    found = tables(view_of(two_workloads))
+    assert found["cash-flow"][0] == ("when", "rent USD", "total USD")
+    assert found["cash-flow"][-1] == ("Total", "726,437", "726,437")
+    assert found["risks"][0] == ("level", "risk", "what to do", "owner")
+    assert len(found["risks"]) > 3
