@@ -20,7 +20,7 @@ WEIGHTS: Mapping[str, str] = {
 }
 """Types of weights by precision; under `-mixed` those of what is trained."""
 HALF: Mapping[str, str] = {"bf16": "bfloat16", "fp16": "float16"}
-OPTIMIZERS = ("adamw", "sgd", "sgd-momentum", "adafactor", "muon")
+OPTIMIZERS = ("adamw", "sgd", "sgd-momentum", "adafactor", "muon", "adamw-8bit", "lion")
 STEPS = ("foreach", "fused", "forloop")
 ATTENTION: Mapping[str, str] = {"eager": "eager", "sdpa": "sdpa", "flash": "packaged_kernel"}
 WIDTHS = ("pipeline_parallel", "context_parallel", "expert_parallel", "replicas")

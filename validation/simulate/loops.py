@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from validation import inputs
+from validation.simulate import bnb
 from validation.simulate.case import Case
 
 LEARNING_RATE = 1e-4
@@ -38,7 +39,7 @@ def train(model: Any, case: Case, *, device: str, steps: int, watch: Watch) -> N
         if case.adapters is not None:
             model.enable_input_require_grads()
     learning = [p for p in model.parameters() if p.requires_grad]
-    optimizers = [o for group in of_one_kind(learning) for o in optimizers_of(case, group)]
+    optimizers = [o for group in of_one_kind(learning) for o in optimizers_of(case, model, group)]
     for step in range(steps):
         for _ in range(case.micro_batches):
             _pass(model, case, device, watch, step)
@@ -83,20 +84,30 @@ def of_one_kind(parameters: list[torch.nn.Parameter]) -> list[list[torch.nn.Para
     return list(kinds.values())
 
 
-def optimizers_of(case: Case, parameters: list[torch.nn.Parameter]) -> list[torch.optim.Optimizer]:
-    """The optimizer of the case as torch ships it; Muon leaves all but matrices to AdamW."""
+def optimizers_of(case: Case, model: Any, parameters: list[torch.nn.Parameter]) -> list[torch.optim.Optimizer]:
+    """The optimizer of the case as torch or bitsandbytes ships it; Muon leaves all but hidden matrices to AdamW."""
+    if case.optimizer in bnb.OPTIMIZERS:
+        return [bnb.optimizer(case.optimizer, model, parameters, LEARNING_RATE)]
     fused, foreach = case.step == "fused", case.step == "foreach"
     if case.optimizer == "adamw":
         return [torch.optim.AdamW(parameters, lr=LEARNING_RATE, fused=fused, foreach=foreach)]
     if case.optimizer == "adafactor":
         return [torch.optim.Adafactor(parameters, lr=LEARNING_RATE, foreach=foreach)]
     if case.optimizer == "muon":
-        matrices = [p for p in parameters if p.ndim == 2]
-        others = [p for p in parameters if p.ndim != 2]
+        ends = {id(p) for p in _ends_of(model)}
+        matrices = [p for p in parameters if p.ndim == 2 and id(p) not in ends]
+        others = [p for p in parameters if p.ndim != 2 or id(p) in ends]
         adamw = torch.optim.AdamW(others, lr=LEARNING_RATE, fused=fused, foreach=foreach)
         return [torch.optim.Muon(matrices, lr=LEARNING_RATE), adamw]
     momentum = 0.9 if case.optimizer == "sgd-momentum" else 0.0
     return [torch.optim.SGD(parameters, lr=LEARNING_RATE, momentum=momentum, fused=fused, foreach=foreach)]
+
+
+def _ends_of(model: Any) -> Iterator[torch.nn.Parameter]:
+    """Token table and output head."""
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        if module is not None:
+            yield module.weight
 
 
 def autocast(case: Case, device: str) -> contextlib.AbstractContextManager[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from validation import models
-from validation.simulate import extrapolate, fsdp, loops, quantised, tensor_parallel
+from validation.simulate import bnb, extrapolate, fsdp, loops, quantised, tensor_parallel
 from validation.simulate.backend import like_cuda
 from validation.simulate.case import WEIGHTS, Adapters, Case
 from validation.simulate.kernels import kernel_bytes
@@ -94,7 +94,8 @@ def steps_of(model: Any, case: Case, tracker: Tracker, workspace_bytes: int = 0)
     watch = loops.Watch(begin=tracker.begin, holds=lambda tensor, what: tracker.register(fsdp.local(tensor), what))
     with like_cuda() as used, tracker, resizes_followed(tracker):
         if case.mode == "train":
-            loops.train(model, case, device=DEVICE, steps=STEPS, watch=watch)
+            with bnb.without_kernels() if case.optimizer in bnb.OPTIMIZERS else contextlib.nullcontext():
+                loops.train(model, case, device=DEVICE, steps=STEPS, watch=watch)
         else:
             loops.infer(model, case, device=DEVICE, watch=watch)
     return used

@@ -74,12 +74,13 @@ def state_bytes(job: TrainJob, *, moments: float | None = None) -> StateBytes:
     """
     weight = weight_bytes(job)
     gradient = FULL_BYTES if job.engine.options.get("gradient_dtype") == "fp32" and job.precision != "bf16" else weight
-    per_moment = HALF_BYTES if job.precision == "bf16" else FULL_BYTES
+    fused_lion = job.optimizer == "lion" and job.engine.flag("wide_lion_states")
+    per_moment = HALF_BYTES if job.precision == "bf16" and not fused_lion else FULL_BYTES
     count = STATES[job.optimizer] if moments is None else moments
     optimizer = count * (1 + BLOCKWISE_SCALE_BYTES if job.optimizer in EIGHT_BIT else per_moment)
     master = FULL_BYTES if keeps_masters(job) else 0
     kind = str(job.engine.options.get("optimizer_step"))
-    temporaries = step_temporaries(job.optimizer, kind, per_moment)
+    temporaries = (0.0, 0.0) if fused_lion else step_temporaries(job.optimizer, kind, per_moment)
     return StateBytes(
         weight=weight,
         gradient=gradient,

@@ -17,7 +17,7 @@ from planner.estimate.memory.states import (
     largest_tensor_params,
     state_bytes,
 )
-from planner.estimate.memory.weights import Split, parameter_split, stage_share, weight_split
+from planner.estimate.memory.weights import Split, largest_matrix_params, parameter_split, stage_share, weight_split
 from planner.estimate.types import Floats, Ints, TrainJob, TrainWays
 
 HALF_BYTES = 2
@@ -92,8 +92,21 @@ def embedding_beyond_share(job: TrainJob, ways: TrainWays) -> Floats:
 
 def step_temporary(job: TrainJob, per: StateBytes, params: Floats) -> Floats:
     """Held inside the optimizer step alone: copies of every parameter (foreach) or of the largest one at a time."""
+    if job.optimizer == "muon":
+        return muon_temporary(job, per, params)
     largest = per.largest_temporary * largest_tensor_params(job.model)
     result: Floats = params * per.step_temporary + np.minimum(largest, params * per.largest_temporary)
+    return result
+
+
+def muon_temporary(job: TrainJob, per: StateBytes, params: Floats) -> Floats:
+    """Muon works on one hidden matrix at a time; embeddings, head and norms take AdamW's step, with its roots."""
+    matrix = np.minimum(per.largest_temporary * largest_matrix_params(job.model), params * per.largest_temporary)
+    split = parameter_split(job.model)
+    outside = (split.embedding + split.head + split.outer) / split.total
+    moment = HALF_BYTES if job.precision == "bf16" else FULL_BYTES
+    foreach = job.engine.options.get("optimizer_step") == "foreach"
+    result: Floats = np.maximum(matrix, params * outside * moment * foreach)
     return result
 
 
