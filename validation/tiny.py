@@ -88,9 +88,10 @@ def tiny(trial: Trial) -> Trial:
     lora = config.get("lora")
     if isinstance(lora, Mapping):
         config["lora"] = {**lora, "rank": min(int(lora.get("rank") or 8), 4)}
-    return replace(
-        trial, config=config, model=tiny_keys(trial.model), expected={}, fits=None, emulate_bytes=None, tiny=True
-    )
+    model = tiny_keys(trial.model)
+    if "vocab_size" in model:
+        model.setdefault("pad_token_id", 0)  # a family's own default may lie beyond so small a vocabulary
+    return replace(trial, config=config, model=model, expected={}, fits=None, emulate_bytes=None, tiny=True)
 
 
 def tiny_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +112,8 @@ def tiny_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
             small[key] = value[:2]
         elif isinstance(value, Mapping):
             small[key] = tiny_keys(value)
+        elif key.endswith("_token_id") and isinstance(value, int):
+            small[key] = value % SMALL["vocab_size"]
         elif key == "mlp_only_layers":
             small[key] = []
         elif key == "first_k_dense_replace":

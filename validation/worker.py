@@ -25,6 +25,11 @@ from validation.models import ModelError
 from validation.trial import Trial, trial_of
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "torchao", "flash_attn", "vllm", "sglang")
+FAULTS = (
+    *(RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, NotImplementedError),
+    *(AssertionError, OSError, ArithmeticError),
+)
+"""What the model libraries raise where something is wrong with a configuration or with themselves."""
 
 
 def versions() -> dict[str, str]:
@@ -77,7 +82,7 @@ def attempt(trial: Trial, *, kind: str, work: Path, force: bool = False) -> dict
         return {"state": "busy", "detail": f"{err}; wait, or start with --force"}
     except (UnsupportedError, ModelError) as err:
         return {"state": "unsupported", "detail": str(err)}
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError, NotImplementedError) as err:
+    except FAULTS as err:
         if "DefaultCPUAllocator" in str(err):  # says nothing of the device, which alone a plan's "fits" is about
             return {"state": "no-memory", "detail": f"host memory: {first_line(err)}"}
         if "out of memory" in str(err).casefold():

@@ -106,7 +106,7 @@ def trial(workload: InferWorkload | TrainWorkload, estimate: WorkloadEstimate, c
         options=dict(resolve_engine(workload, catalog).options),
         workload=without_host(pinned(raw, entry)),
         expected=expected_of(raw),
-        fits=estimate.memory.device_peak_bytes <= estimate.memory.usable_bytes,
+        fits=estimate.fits,
         usable_bytes=estimate.memory.usable_bytes,
         group=estimate.name.partition(GROUP_SEPARATOR)[0],
     )

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from planner.cli.main import run
+from validation import infer, train
 from validation import run as run_module
+from validation.device import Cpu
 from validation.record import Quantity, Record, Source
 from validation.suite import trials_in
 
@@ -106,6 +108,12 @@ def test_a_suite_is_predicted_and_carries_everything(tmp_path: Path) -> None:
     assert [t.gpu for t in trials_in(tmp_path / "two.json")] == ["a100-sxm-80gb", "l4"]
 
 
+class Gpu(Cpu):
+    """A device that says it is a GPU."""
+
+    kind = "cuda"
+
+
 def test_every_workload_of_the_shipped_suites_can_be_replayed(tmp_path: Path) -> None:
     """The issue's list: 60 configurations over 8 architectures, and pairs at the edge of memory."""
     assert code_of("validate", "--suite", "single-gpu", "--predict-only", "-o", tmp_path) == 0
@@ -115,7 +123,15 @@ def test_every_workload_of_the_shipped_suites_can_be_replayed(tmp_path: Path) ->
     assert len({t.model["model_type"] for t in trials}) >= 8
     assert {t.config.get("method") for t in trials} == {None, "full", "lora", "qlora"}
     assert {t.config.get("checkpointing") for t in trials} >= {"none", "full"}
+    assert {t.text("precision") for t in trials} >= {"bf16", "fp16", "fp32", "fp8", "int8", "nf4", "bf16-mixed"}
+    assert {t.text("attention") for t in trials} == {"sdpa", "eager", "flash"}
     assert len({t.share("weights_cpu") for t in trials}) >= 4
+    for part in ("weights_disk", "kv_cpu", "optimizer_cpu", "params_cpu"):
+        assert any(t.share(part) for t in trials), part
+    assert {t.gpu for t in trials} >= {"rtx-4080-16gb", "l4", "a10g", "a100-sxm-40gb", "h100-sxm-80gb"}
+    assert sum(t.seconds or 0.0 for t in trials) < 27 * 60
+    for t in trials:  # nothing in it that the replay would refuse
+        (infer if t.mode == "infer" else train).check(t, Gpu())
     edges = {t.id: t.fits for t in trials if t.group == "edge"}
     assert len(edges) >= 8
     assert all(fits is name.endswith("-fits") for name, fits in edges.items())
