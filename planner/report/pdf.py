@@ -8,11 +8,10 @@ import warnings
 from types import ModuleType
 
 from planner.errors import InputError, MissingPartError
+from planner.report.paper import for_paper, tree_of
 
 PDF_VARIANT = "pdf/ua-1"
 """Tagged for screen readers."""
-PDF_IDENTIFIER = b"gpu-capacity-plan"
-"""Fixed, so that the same plan gives the same bytes."""
 MISSING_LIBRARIES = (
     "the PDF needs the text libraries of Pango, which are not on this machine; install them with\n"
     "    apt-get install -y --no-install-recommends libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0\n"
@@ -49,9 +48,15 @@ def render_pdf(html: str) -> bytes:
     from weasyprint.urls import FatalURLFetchingError, URLFetcher
 
     fetcher = URLFetcher(allowed_protocols={"data"}, fail_on_errors=True)
-    document = engine.HTML(string=html, url_fetcher=fetcher)
+    page = for_paper(html)
+    tree = tree_of(page)
+    document = engine.HTML(string=page if tree is None else "<html></html>", url_fetcher=fetcher)
+    if tree is not None:
+        document.etree_element = tree
+        document.wrapper_element = type(document.wrapper_element).from_html_root(tree)
     try:
-        pdf: bytes = document.write_pdf(pdf_identifier=PDF_IDENTIFIER, pdf_variant=PDF_VARIANT)
+        # No identifier is asked for: it would be a hash of every object, each written once more to make it.
+        pdf: bytes = document.write_pdf(pdf_variant=PDF_VARIANT)
     except FatalURLFetchingError as err:
         raise InputError(f"the template loads from outside, which a report must not: {err}") from err
     return pdf

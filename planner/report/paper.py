@@ -1,0 +1,68 @@
+"""The page as paper needs it: parsed by a fast parser, without what only a screen shows.
+
+The layout engine reads HTML in Python, looks every rule up for every element and computes every variable again. The
+report's own pages are well-formed, so the C parser of the standard library reads them; a page of somebody's own
+templates may not be, and then goes the long way.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+SVG = "http://www.w3.org/2000/svg"
+VOID = re.compile(r"<((?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b[^<>]*?)\s*/?>")
+"""Elements without content, which HTML does not close."""
+SVG_START = re.compile(r"<svg(?![^<>]*\bxmlns=)")
+SCREEN_STYLES = re.compile(r'<style media="screen">.*?</style>', re.DOTALL)
+STYLES = re.compile(r"(<style[^<>]*>)(.*?)(</style>)", re.DOTALL)
+ROOT_RULE = re.compile(r":root\s*\{([^{}]*)\}")
+VARIABLE = re.compile(r"(--[\w-]+)\s*:\s*([^;{}]+?)\s*(?:;|$)")
+USE = re.compile(r"var\(\s*(--[\w-]+)\s*\)")
+ROOT_STYLE = re.compile(r'<html[^<>]*\bstyle="([^"<>]*)"')
+SCREEN_ONLY = "screen-only"
+"""Class of what paper leaves out."""
+
+
+def for_paper(html: str) -> str:
+    """The page without its screen styles, and with the variables of its root put in place of their uses."""
+    html = SCREEN_STYLES.sub("", html)
+    known: dict[str, str] = {}
+    for sheet in STYLES.finditer(html):
+        for rule in ROOT_RULE.finditer(sheet[2]):
+            known.update(VARIABLE.findall(rule[1]))
+    for own in ROOT_STYLE.finditer(html):
+        known.update(VARIABLE.findall(own[1]))
+
+    def filled(sheet: re.Match[str]) -> str:
+        text = USE.sub(lambda use: known.get(use[1], use[0]), sheet[2])
+        return f"{sheet[1]}{text}{sheet[3]}"
+
+    return STYLES.sub(filled, html)
+
+
+def tree_of(html: str) -> ElementTree.Element | None:
+    """The elements of a well-formed page, what only a screen shows left out; None where it is not well-formed or
+    declares entities of its own."""
+    if "<!ENTITY" in html:
+        return None
+    text = SVG_START.sub(f'<svg xmlns="{SVG}"', VOID.sub(r"<\1/>", html))
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:
+        return None
+    for parent in list(root.iter()):
+        for child in [c for c in parent if SCREEN_ONLY in c.get("class", "").split()]:
+            leave_out(parent, child)
+    return root
+
+
+def leave_out(parent: ElementTree.Element, child: ElementTree.Element) -> None:
+    """Remove an element but not the text after it."""
+    place = list(parent).index(child)
+    if child.tail and place:
+        before = parent[place - 1]
+        before.tail = (before.tail or "") + child.tail
+    elif child.tail:
+        parent.text = (parent.text or "") + child.tail
+    parent.remove(child)

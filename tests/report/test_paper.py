@@ -1,0 +1,75 @@
+"""The page that is laid out on paper is the page of the file, read faster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import pytest
+import tinyhtml5
+
+from planner.plan.io import read_plan
+from planner.report.html import render_html
+from planner.report.paper import for_paper, tree_of
+from planner.report.view import view_of
+from planner.report.words import AUDIENCES
+
+PLANS = sorted((Path(__file__).parents[2] / "plans").rglob("plan.json"))
+
+Line = tuple[int, str, tuple[tuple[str, str], ...], str, str]
+
+
+def lines(element: Element, depth: int = 0) -> list[Line]:
+    """Every element with its depth, attributes and texts, spaces around those left out."""
+    own = depth, element.tag, tuple(sorted(element.attrib.items())), *map(stripped, (element.text, element.tail))
+    return [own, *(line for child in element for line in lines(child, depth + 1))]
+
+
+def stripped(text: str | None) -> str:
+    return (text or "").strip()
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda p: p.parent.name)
+def test_the_quick_parser_reads_a_report_as_a_browser_does(path: Path) -> None:
+    html = render_html(view_of(read_plan(path))).replace("screen-only", "seen")
+    quick = tree_of(html)
+    assert quick is not None
+    assert lines(quick) == lines(tinyhtml5.parse(html, namespace_html_elements=False))
+
+
+@pytest.mark.parametrize("audience", AUDIENCES)
+def test_every_variable_has_a_value_on_paper(audience: str) -> None:
+    page = for_paper(render_html(view_of(read_plan(PLANS[0]), audience)))
+    assert "var(" not in page
+    assert 'media="screen"' not in page
+
+
+def test_the_accent_of_a_spec_goes_before_that_of_the_style_sheet() -> None:
+    page = '<html style="--accent: #123456"><style>:root { --ink: #000; --accent: #fff } a { color: var(--accent); }'
+    assert "a { color: #123456; }" in for_paper(page + "</style></html>")
+    assert "a { color: #fff; }" in for_paper(page.replace("--accent: #1", "--other: #1") + "</style></html>")
+
+
+def test_a_variable_without_a_value_is_left_to_the_layout() -> None:
+    page = "<style>a { color: var(--unknown); width: var(--x, 1px); }</style>"
+    assert for_paper(page) == page
+
+
+def test_what_only_a_screen_shows_is_left_out_and_the_text_after_it_stays() -> None:
+    first = '<p class="x screen-only">no<b>no</b></p>'
+    tree = tree_of(f'<div>a{first}b<i>c</i>d<u class="screen-only"/>e<p class="screen-onlyx">f</p></div>')
+    assert tree is not None
+    assert "".join(tree.itertext()) == "abcdef"
+
+
+def test_elements_without_content_need_no_end() -> None:
+    tree = tree_of('<p>a<br>b<img src="data:,"  ><br/>c<meta charset="utf-8"></p>')
+    assert tree is not None
+    assert [c.tag for c in tree] == ["br", "img", "br", "meta"]
+
+
+@pytest.mark.parametrize(
+    "page", ["<p>a & b</p>", "<p>a", "<p><b>x</p></b>", "<!DOCTYPE p [<!ENTITY a 'b'>]><p>&a;</p>", ""]
+)
+def test_pages_that_are_not_well_formed_go_the_long_way(page: str) -> None:
+    assert tree_of(page) is None
