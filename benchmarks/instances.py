@@ -18,6 +18,9 @@ GPU_CENTS = (45, 70, 80, 101, 120, 150, 190, 210, 240, 289, 310, 367, 420, 480, 
 """Prices of one GPU for an hour, from small to large."""
 
 
+GPU_GB = (16, 24, 48, 80, 96, 141)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One kind of problem, how it is drawn and how long it may take on two cores."""
@@ -104,6 +107,38 @@ def serving(seed: int, *, classes: int = 225, types: int = 30, mode: str = "flui
     return Problem.model_validate({"name": f"serving-{mode}", "node_types": nodes, "workloads": listed})
 
 
+def lengths(seed: int, *, classes: int = 225, types: int = 30, load: float = 400.0) -> Problem:
+    """Request classes by prompt and answer length; a GPU type serves them by its arithmetic, bandwidth and memory."""
+    random = Random(seed)
+    side = math.isqrt(classes)
+    gpus: dict[str, tuple[float, float, int]] = {}
+    nodes: dict[str, Raw] = {}
+    for n in range(types):
+        tflops, gb_per_s, gb = 10 ** random.uniform(1.5, 3.3), 10 ** random.uniform(2.3, 3.9), random.choice(GPU_GB)
+        worth = (tflops / 50) ** 0.35 * (gb_per_s / 500) ** 0.45 * (gb / 24) ** 0.2
+        gpus[f"g{n:02d}"] = tflops, gb_per_s, gb
+        cents = round(30 * worth * random.uniform(0.7, 1.4))
+        nodes[f"g{n:02d}"] = {"gpus": 1, "cost": cents, "power": random.randint(70, 1000)}
+        if random.random() < 0.4:
+            nodes[f"g{n:02d}"]["stock"] = random.randint(1, 12)
+    shares = [random.lognormvariate(0, 1) for _ in range(classes)]
+    listed = []
+    for c in range(classes):
+        prompt, answer = 25 * 1.45 ** (c % side), 10 * 1.4 ** (c // side)
+        ways = []
+        for t, (tflops, gb_per_s, gb) in gpus.items():
+            batch = min(256.0, (0.9 * gb - 15) * 6000 / (prompt + answer))
+            if batch < 1:
+                continue
+            reading = (16 + (prompt + answer / 2) * 1e-4 * batch) / gb_per_s
+            request_s = prompt * 16e-3 / tflops + answer * reading / batch
+            rate = round(random.uniform(0.9, 1.1) / request_s, 4)
+            ways.append({"id": t, "node": t, "rate": max(rate, 0.0001)})
+        demand = round(load * shares[c] / sum(shares), 3)
+        listed.append({"id": f"r{c:03d}", "mode": "fluid", "demand": demand, "columns": ways})
+    return Problem.model_validate({"name": "serving-lengths", "node_types": nodes, "workloads": listed})
+
+
 def purchase(seed: int, *, periods: int = 8, types: int = 3, services: int = 4, mode: str = "fluid") -> Problem:
     """Growing demand over periods; nodes are rented, reserved for a term or bought with a lead time."""
     random = Random(seed)
@@ -162,6 +197,7 @@ FAMILIES: Mapping[str, Family] = {
             limit_s=3.0,
             draw=lambda s: fleet(s, workloads=30, columns=2_250, types=12, steps=tuple(range(20, 120, 7))),
         ),
+        Family(name="serving-lengths", limit_s=1.0, draw=lengths),
         Family(name="serving-fluid", limit_s=1.0, draw=lambda s: serving(s)),
         Family(name="serving-replicas", limit_s=1.0, draw=lambda s: serving(s, mode="replicas")),
         Family(name="purchase-fluid", limit_s=3.0, draw=lambda s: purchase(s)),

@@ -61,7 +61,7 @@ def solve(
     unservable = tuple(f"workload.{w.id}" for w in instance.workloads if not instance.ways[w.id])
     if unservable:
         return Solution(status="infeasible", conflict=unservable, wall_s=time.monotonic() - start)
-    found = _best(instance, effort, start_from)
+    found = _pooled(instance, effort) or _best(instance, effort, start_from)
     if found is None and not why_not:
         return Solution(status="infeasible", wall_s=time.monotonic() - start)
     if found is None:
@@ -73,6 +73,16 @@ def solve(
     wrong = verify(problem, solution)
     assert not wrong, f"the checker disagrees with the solver: {wrong}"
     return solution
+
+
+def _pooled(i: Instance, effort: Effort) -> Solution | None:
+    """The answer where all demand is split at will and the search for it is short; else None."""
+    if any(w.mode != "fluid" for w in i.workloads):
+        return None
+    from planner.solve.pools.solve import least_pools
+
+    found = least_pools(i, effort.has_ended)
+    return None if found is None else found.model_copy(update={"rounding": rounding_of(i)})
 
 
 def rounding_of(i: Instance) -> str:
