@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from planner.catalog.mig import mig_facts
 from planner.errors import InputError, did_you_mean, near_matches
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def workload_problems(workload: Workload, catalog: Catalog) -> Iterator[Problem]
     ):
         if name is not None:
             yield from asked(find, name, ("pin", key))
+    if pin.mig is not None:
+        yield from listed_one("MIG profile", pin.mig, mig_facts().profile_names(), ("pin", "mig"))
 
 
 def asked(find: Callable[[str], object], name: str, path: SpecPath) -> Iterator[Problem]:
@@ -80,6 +83,11 @@ def listed(kind: str, names: Iterable[str], known: Iterable[str], path: SpecPath
         if name.casefold() not in spellings:
             near = did_you_mean(near_matches(name, tuple(spellings.values())))
             yield (*path, index), f"unknown {kind} {name!r}; {near}"
+
+
+def listed_one(kind: str, name: str, known: Iterable[str], path: SpecPath) -> Iterator[Problem]:
+    """A name that no entry of the catalog has."""
+    yield from ((path, text) for _, text in listed(kind, (name,), known, path))
 
 
 def path_text(loaded: LoadedSpec, path: SpecPath) -> str:

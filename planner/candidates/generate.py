@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from planner.candidates.infer import search_infer
@@ -11,6 +12,7 @@ from planner.candidates.search import Search, undominated
 from planner.candidates.train import search_train
 from planner.candidates.types import Dropped, Source, Supply, WorkloadCandidates
 from planner.catalog.intervals import interval_facts
+from planner.catalog.mig import mig_facts
 from planner.errors import ImpossibleError
 from planner.estimate.request import Resolved, resolve_workload
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
@@ -31,6 +33,13 @@ def candidates_of(
     resolved = resolve_workload(workload, spec, catalog)
     facts = planning_facts()
     sources = pinned_sources(resolved, supply, catalog)
+    kinds = searched_kinds(workload, supply, sources)
+    if not kinds:
+        raise ImpossibleError(
+            f"pin.mig: no machine of our own in the fleet has a GPU with the part {workload.pin.mig}, or "
+            f"{resolved.engine.name} is not known to run on one; machines that are owned or bought are cut, "
+            "where share_gpus is true"
+        )
     search = Search(
         resolved=resolved,
         supply=supply,
@@ -39,7 +48,7 @@ def candidates_of(
         facts=facts,
         splits=facts.splits_of(resolved.engine.name, workload.mode),
         most_nodes=most_nodes(spec, int(facts.value("most-nodes-per-replica"))),
-        kinds=tuple(sorted({s.kind for s in sources})),
+        kinds=kinds,
         margins=margins_of(
             interval_facts(),
             kind="infer" if isinstance(workload, InferWorkload) else f"train_{workload.method}",
@@ -68,6 +77,23 @@ def candidates_of(
         headroom=resolved.memory_headroom,
         warnings=resolved.warnings,
     )
+
+
+def searched_kinds(
+    workload: InferWorkload | TrainWorkload, supply: Supply, sources: Sequence[Source]
+) -> tuple[int, ...]:
+    """The kinds of machines that the pins leave, and the parts of their GPUs that a replica could run on."""
+    whole = {s.kind for s in sources}
+    mig = workload.pin.mig
+    if workload.mode == "train" or workload.pin.gpus_per_replica > 1:
+        return tuple(sorted(whole))
+    if workload.engine.partition("@")[0] not in mig_facts().engines.names:
+        return () if mig else tuple(sorted(whole))
+    parts = {kind for kind, holders in supply.parts.items() if whole.intersection(holders)}
+    if mig is None:
+        return tuple(sorted(whole | parts))
+    hosts = supply.kinds
+    return tuple(sorted(k for k in parts if (part := hosts[k].part) and part.profile.casefold() == mig.casefold()))
 
 
 def most_nodes(spec: Spec, tried: int) -> int:

@@ -38,6 +38,8 @@ OFFLOAD_BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PREFERENCE_STEP = 10
 """Preference of the next number format; within one, offload counts as `OFFLOAD_PENALTY`."""
 OFFLOAD_PENALTY = 5
+PART_PENALTY = 1
+"""Of a part of a GPU (MIG): where a whole one costs no more, it is taken."""
 MOST_REPLICAS = 100_000
 
 
@@ -87,7 +89,7 @@ def search_infer(search: Search) -> list[Candidate]:
 
 def settled(found: Sequence[Candidate]) -> set[int]:
     """Kinds with one replica on one GPU, nothing offloaded: no later (worse) number format can need less of them."""
-    return {c.kind for c in found if c.gpus == 1 and c.preference % PREFERENCE_STEP == 0}
+    return {c.kind for c in found if c.gpus == 1 and c.preference % PREFERENCE_STEP in (0, PART_PENALTY)}
 
 
 def search_job(
@@ -120,7 +122,10 @@ def search_job(
     places = open_places(workload, search.splits)
     if places and not several:
         batches = [float(b) for b in OFFLOAD_BATCHES] if workload.effective_batch == "auto" else [float(first.batch[0])]
-        wide = with_batches(first, [np.array(batches)] * len(layouts))
+        uncut = first.take(np.flatnonzero(~np.isin(layouts.kind, list(search.supply.parts))))
+        if not len(uncut.layouts):
+            return
+        wide = with_batches(uncut, [np.array(batches)] * len(uncut.layouts))
         hosts = search.columns(job, kinds, wide.layouts)
         space = room_bytes(hosts, job.memory_headroom, memory_margin(search, job))
         for offload in least_offload(job, wide.ways(), hosts, space, places):
@@ -322,8 +327,9 @@ def candidate(
     def at(column: Floats) -> float:
         return float(column[row] if len(column) > 1 else column[0])
 
+    cut = "" if machine.part is None else f"/{machine.gpu}-{machine.part.profile}"
     return Candidate(
-        id=f"{machine.id}/{job.weights.id}/{way_name(one)}",
+        id=f"{machine.id}{cut}/{job.weights.id}/{way_name(one)}",
         workload=search.name,
         kind=outline.kind,
         gpu=machine.gpu,
@@ -331,10 +337,11 @@ def candidate(
         ways=one.ways(),
         replicas=outline.replicas,
         gpus_per_replica=outline.gpus_per_replica,
+        part=machine.part,
         nodes_per_replica=outline.nodes_per_replica,
         host_bytes_per_node=outline.host_bytes_per_node,
         rate=1.0 / float(share[row]) if share[row] > 0 else None,
-        preference=outline.preference,
+        preference=outline.preference + (0 if machine.part is None else PART_PENALTY),
         tightest_share=outline.tightest_share,
         figures={
             "ttft_s": at(speed.ttft_s),

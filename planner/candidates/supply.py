@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from planner.candidates.site import SiteFacts, site_facts
 from planner.candidates.types import Price, ProcurementKind, Source, Supply
-from planner.catalog.hosts import Host, host_of_node, host_of_offer
+from planner.catalog.hosts import Host, host_of_node, host_of_offer, part_of_host
+from planner.catalog.mig import parts_of_gpu
 from planner.catalog.places import Place, place_of_offer
 from planner.catalog.prices import PriceBook
 from planner.catalog.types import Gpu, Node, Offer
@@ -35,7 +36,8 @@ def build_supply(spec: Spec, catalog: Catalog) -> Supply:
     allowed = [g for g in catalog.gpus.values() if is_allowed(g, fleet, pinned_gpus(spec))]
     ids = {g.id for g in allowed}
     found = [*rented(spec, catalog, site, ids), *bought(spec, catalog, site, ids), *owned(spec, catalog, site)]
-    placed, kinds = with_kinds(found)
+    placed, machines = with_kinds(found)
+    kinds, parts = with_parts(placed, machines, catalog) if fleet.share_gpus else (machines, {})
     reachable = {s.gpu for s in placed}
     without = {
         g.id: "no offer, purchase price or owned node within the fleet's procurement, providers and regions"
@@ -52,6 +54,7 @@ def build_supply(spec: Spec, catalog: Catalog) -> Supply:
             )
         ),
         kinds=kinds,
+        parts=parts,
         gpus_without_source=without,
         every=tuple(placed),
         warnings=site.warnings,
@@ -264,6 +267,26 @@ def with_kinds(sources: Iterable[Source]) -> tuple[list[Source], tuple[Host, ...
             hosts[kind] = source.host
         placed.append(dataclasses.replace(source, kind=kind))
     return placed, tuple(hosts)
+
+
+def with_parts(
+    sources: Sequence[Source], machines: tuple[Host, ...], catalog: Catalog
+) -> tuple[tuple[Host, ...], dict[int, tuple[int, ...]]]:
+    """The kinds, and after them every part of the GPUs that machines of our own hold, with the kinds that hold them.
+
+    Whether a rented machine lets its GPUs be cut is not published, so those stay whole.
+    """
+    holders: dict[str, list[int]] = {}
+    for source in sources:
+        held = holders.setdefault(source.gpu, [])
+        if source.procurement in ("buy", "owned") and source.kind not in held:
+            held.append(source.kind)
+    kinds, parts = [*machines], {}
+    for gpu, held in sorted(holders.items()):
+        for part in parts_of_gpu(catalog.gpu(gpu)) if held else ():
+            parts[len(kinds)] = tuple(sorted(held))
+            kinds.append(part_of_host(machines[min(held)], part))
+    return tuple(kinds), parts
 
 
 def physics(host: Host) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from planner.catalog.hosts import Host
+from planner.catalog.mig import MigPart
 from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
 
 ProcurementKind = Literal["on_demand", "reserved_1y", "reserved_3y", "spot", "buy", "owned"]
@@ -67,6 +68,8 @@ class Supply:
     sources: tuple[Source, ...]
     kinds: tuple[Host, ...]
     """Distinct machines: sources of one kind differ in price, memory and owner only. `ram_bytes` is the most."""
+    parts: Mapping[int, tuple[int, ...]]
+    """Kinds that are parts of a GPU (MIG), each with the kinds of machines of our own that hold such a GPU."""
     gpus_without_source: Mapping[str, str]
     """Allowed GPUs that cannot be had, and why."""
     every: tuple[Source, ...] = ()
@@ -92,6 +95,9 @@ class Candidate:
     """One row."""
     replicas: int
     gpus_per_replica: int
+    """A part of a GPU counts as one."""
+    part: MigPart | None = None
+    """The part of a GPU that each replica gets; None = whole GPUs."""
     nodes_per_replica: int
     host_bytes_per_node: int
     """Host memory a replica takes of each node it sits on, reserve included."""
@@ -106,8 +112,19 @@ class Candidate:
 
     @property
     def gpus(self) -> int:
-        """GPUs of all replicas."""
+        """GPUs of all replicas; a part of one counts as one."""
         return self.replicas * self.gpus_per_replica
+
+    def runs_on(self, source: Source) -> bool:
+        """The nodes of a source can hold it. Parts of GPUs are cut on machines of our own only."""
+        if self.part is None:
+            return source.kind == self.kind
+        return source.gpu == self.gpu and source.procurement in ("buy", "owned")
+
+    @property
+    def whole_gpus(self) -> float:
+        """GPUs that all replicas take, parts of one by their share."""
+        return self.gpus * (1.0 if self.part is None else self.part.gpu_share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from planner.catalog.load import Catalog
+from planner.catalog.mig import MigPart
 from planner.catalog.types import Gpu, HostTemplate, Node, Offer
 from planner.errors import InputError
 from planner.units import gib
@@ -25,6 +26,8 @@ class Host:
     num_gpus: int
     gpu_share: float = 1.0
     """Share of one GPU that is rented (fractional instances)."""
+    part: MigPart | None = None
+    """The part of one GPU that stands for the GPU (MIG); None = whole GPUs."""
     ram_bytes: int
     ram_bytes_per_second: float
     """Theoretical sum over sockets."""
@@ -212,6 +215,25 @@ def template_of(catalog: Catalog, gpu: Gpu) -> HostTemplate:
         if gpu.form_factor in template.form_factors:
             return template
     raise InputError(f"{gpu.id}: catalogs/hosts.yaml has no typical host for form factor {gpu.form_factor!r}")
+
+
+def part_of_host(host: Host, part: MigPart) -> Host:
+    """One part of a GPU of a machine, as if it were the only GPU of a machine; power is that of one GPU's share."""
+    text = (
+        f"{host.gpu} cut by MIG: {part.profile} has the memory that the driver prints; bandwidth is taken as "
+        f"{part.slices[1]}/{part.whole_slices[1]} of the GPU's, compute as that of {part.sm_count} multiprocessors; "
+        "no run on a part is recorded, so intervals are those of whole GPUs"
+    )
+    return replace(
+        host,
+        num_gpus=1,
+        part=part,
+        link_bytes_per_second=None,
+        link_num_gpus=1,
+        network_bytes_per_second_per_gpu=None,
+        power_kw=None if host.power_kw is None else host.power_kw / host.num_gpus,
+        assumptions=(*host.assumptions, text),
+    )
 
 
 def direct_link(gpu: Gpu, num_gpus: int) -> tuple[float | None, int]:

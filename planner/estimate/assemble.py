@@ -81,6 +81,8 @@ class Seat:
     """Inference: rate at which requests arrive, over all replicas."""
     confidence: float = SHIPPED_CONFIDENCE
     """Share of measurements inside the prediction intervals."""
+    mig: str | None = None
+    """The part of a GPU that each replica gets."""
 
 
 def number(column: Floats | Ints) -> float:
@@ -264,6 +266,7 @@ def arrival_warnings(seat: Seat, found: OpenLoop | None) -> Iterator[str]:
 def infer_config(seat: Seat, job: InferJob, ways: InferWays) -> dict[str, ConfigValue]:
     """Every decision of the configuration, by the names of `pin`."""
     return {
+        **({"mig": seat.mig} if seat.mig else {}),
         "precision": job.weights.id,
         "kv_precision": seat.kv_precision or kv_name(job, seat.gpu),
         "attention": job.attention,

@@ -62,12 +62,14 @@ def hardware(job: InferJob | TrainJob, hosts: Sequence[Host], catalog: Catalog) 
     return Hardware(
         arch=np.array([g.arch for g in gpus]),
         gpu=np.array([g.id for g in gpus]),
-        memory_bytes=column([g.memory_bytes * h.gpu_share for g, h in pairs]),
-        hbm_bytes_per_second=column([g.hbm_bytes_per_second * h.gpu_share for g, h in pairs]),
-        peak_flop_per_second=column([p * h.gpu_share for p, h in zip(peaks, hosts, strict=True)]),
-        peak16_flop_per_second=column([peak(g.peak_flop_per_second, "bf16") * h.gpu_share for g, h in pairs]),
-        peak32_flop_per_second=column([peak(g.peak_flop_per_second, "fp32") * h.gpu_share for g, h in pairs]),
-        sm_count=column([g.sm_count for g in gpus]),
+        memory_bytes=column(
+            [g.memory_bytes * h.gpu_share if h.part is None else h.part.memory_bytes for g, h in pairs]
+        ),
+        hbm_bytes_per_second=column([g.hbm_bytes_per_second * bandwidth_share(h) for g, h in pairs]),
+        peak_flop_per_second=column([p * compute_share(h) for p, h in zip(peaks, hosts, strict=True)]),
+        peak16_flop_per_second=column([peak(g.peak_flop_per_second, "bf16") * compute_share(h) for g, h in pairs]),
+        peak32_flop_per_second=column([peak(g.peak_flop_per_second, "fp32") * compute_share(h) for g, h in pairs]),
+        sm_count=column([g.sm_count if h.part is None else h.part.sm_count for g, h in pairs]),
         weight_only=np.array(weight_only),
         tdp_kw=column([g.tdp_kw for g in gpus]),
         pcie_bytes_per_second=column([h.pcie_bytes_per_second or NO_LINK for h in hosts]),
@@ -81,6 +83,16 @@ def hardware(job: InferJob | TrainJob, hosts: Sequence[Host], catalog: Catalog) 
         nvme_bytes_per_second=column([h.nvme_bytes_per_second for h in hosts]),
         node_power_kw=column([h.power_kw for h in hosts]),
     )
+
+
+def bandwidth_share(host: Host) -> float:
+    """Of one GPU's memory bandwidth, what a job on the host gets."""
+    return host.gpu_share if host.part is None else host.part.bandwidth_share
+
+
+def compute_share(host: Host) -> float:
+    """Of one GPU's arithmetic, what a job on the host gets."""
+    return host.gpu_share if host.part is None else host.part.compute_share
 
 
 def expands(job: InferJob | TrainJob, gpu: Gpu, catalog: Catalog) -> bool:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from planner.catalog.engines import version_range
-from planner.catalog.hosts import Host, default_host, host_of_node, host_of_offer
+from planner.catalog.hosts import Host, default_host, host_of_node, host_of_offer, part_of_host
+from planner.catalog.mig import mig_facts, part_of
 from planner.catalog.places import Place, place_of_offer
 from planner.catalog.prices import PriceBook, rental_of
 from planner.catalog.types import EngineProfile
-from planner.errors import ImpossibleError, InputError
+from planner.errors import ImpossibleError, InputError, UnknownNameError
 from planner.estimate.assemble import Money, Seat, infer_estimate, train_estimate
 from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
 from planner.estimate.hardware import hardware, unsupported
@@ -151,8 +152,9 @@ def fits_on(resolved: Resolved, spec: Spec, catalog: Catalog, gpus: Iterable[str
     """
     placed: list[tuple[Host, InferRow | TrainRow]] = []
     for gpu in gpus:
-        host = default_host(catalog, gpu, resolved.workload.pin.gpus_per_replica)
         try:
+            whole = default_host(catalog, gpu, resolved.workload.pin.gpus_per_replica)
+            host = on_pinned_part(resolved.workload, whole, catalog)
             placed.append((host, row_on(resolved, host, catalog)))
         except ImpossibleError as error:
             reasons.append(str(error))
@@ -192,12 +194,29 @@ def pinned_host(workload: InferWorkload | TrainWorkload, catalog: Catalog) -> Ho
         host = host_of_offer(catalog, catalog.offer(pin.offer))
     elif pin.node is not None:
         host = host_of_node(catalog, catalog.node(pin.node))
-    if pin.gpu is None:
+    if pin.gpu is not None:
+        gpu = catalog.gpu(pin.gpu)
+        if host is not None and host.gpu != gpu.id:
+            raise ImpossibleError(f"{host.id} holds {host.gpu}, not the pinned {gpu.id}")
+        host = host or default_host(catalog, gpu.id, pin.gpus_per_replica)
+    return host if host is None else on_pinned_part(workload, host, catalog)
+
+
+def on_pinned_part(workload: InferWorkload | TrainWorkload, host: Host, catalog: Catalog) -> Host:
+    """The part of a GPU of the host that the pins name, or the host as it is.
+
+    Raises ImpossibleError where the GPU has no such part, or the engine does not run on one.
+    """
+    if workload.pin.mig is None:
         return host
-    gpu = catalog.gpu(pin.gpu)
-    if host is not None and host.gpu != gpu.id:
-        raise ImpossibleError(f"{host.id} holds {host.gpu}, not the pinned {gpu.id}")
-    return host or default_host(catalog, gpu.id, pin.gpus_per_replica)
+    engines = mig_facts().engines.names
+    name = workload.engine.partition("@")[0]
+    if name not in engines:
+        raise ImpossibleError(f"pin.mig: {name} is not known to run on a part of a GPU; {', '.join(engines)} are")
+    try:
+        return part_of_host(host, part_of(catalog.gpu(host.gpu), workload.pin.mig))
+    except (UnknownNameError, ImpossibleError) as err:
+        raise ImpossibleError(f"pin.mig: {err}") from None
 
 
 def on_host(resolved: Resolved, spec: Spec, host: Host, catalog: Catalog) -> Placed:
@@ -273,8 +292,10 @@ def document(
         target_tokens=target_tokens(workload),
         requests_per_second=workload.targets.requests_per_second if isinstance(workload, InferWorkload) else None,
         confidence=resolved.confidence,
+        mig=None if host.part is None else host.part.profile,
     )
-    money = money_of(spec, price, row.hw, speed.shares, num_gpus, catalog)
+    whole_gpus = num_gpus if host.part is None else num_gpus * host.part.gpu_share
+    money = money_of(spec, price, row.hw, speed.shares, whole_gpus, catalog)
     if isinstance(row, InferRow):
         assert isinstance(speed, InferSpeed)
         return infer_estimate(seat, row.job, row.ways, row.hw, row.memory, speed, money, fits=row.fits)
@@ -330,7 +351,8 @@ def price_of(
         missing = f"no published rental price for {host.gpu}: cost figures are null"
         return Price(usd_per_hour=None, basis=None), (missing,)
     rented_gpus = rental.num_instances * rental.offer.num_gpus
-    share = min(1.0, replica_gpus / rented_gpus)
+    taken = replica_gpus if host.part is None else replica_gpus * host.part.gpu_share
+    share = min(1.0, taken / rented_gpus)
     price = Price(
         usd_per_hour=rental.usd_per_hour * share * replicas,
         basis=rental.text,
@@ -338,12 +360,12 @@ def price_of(
     )
     if share == 1.0:
         return price, ()
-    whole = f"{replica_gpus} of the {rented_gpus:g} GPUs of {rental.text} are priced; the whole is "
+    whole = f"{taken:.4g} of the {rented_gpus:g} GPUs of {rental.text} are priced; the whole is "
     return price, (f"{whole}{usd(rental.usd_per_hour)} an hour",)
 
 
 def money_of(
-    spec: Spec, price: Price, hw: Hardware, seconds: Mapping[str, Floats], num_gpus: int, catalog: Catalog
+    spec: Spec, price: Price, hw: Hardware, seconds: Mapping[str, Floats], num_gpus: float, catalog: Catalog
 ) -> Money:
     """Price, power under this load, and carbon where the priced machines stand, else at the spec's site."""
     shares = shipped_kernels().power

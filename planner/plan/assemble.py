@@ -38,7 +38,10 @@ TOTAL_OF_OBJECTIVE = {"cost": "usd_per_hour", "power": "it_power_kw", "gpus": "g
 """The key of the plan's totals that an objective makes small."""
 ROUNDING_SHARE = 1e-6
 """Share of a value that whole micro-units of the problem may hide."""
-NO_GPU_SHARING = "every replica has whole GPUs: sharing one GPU between replicas (MIG) is not planned in this version"
+CUT_GPUS = (
+    "some replicas run on parts of GPUs (MIG): their speed is scaled from whole GPUs by an assumption, not measured, "
+    "and turning MIG on or changing the parts stops what runs on the GPU"
+)
 MOVES_ARE_FREE = (
     "periods: setting a workload up anew between two periods counts as free, and bought nodes are kept to the end"
 )
@@ -298,4 +301,5 @@ def plan_warnings(work: Work, parts: Sequence[Part], lines: Sequence[PurchaseLin
         yield rented_stand_at(work.site)
     if any(w.mode == "train" for w in spec.workloads):
         yield TRAINING_STAYS.format("every period it runs in" if spec.periods else "the whole horizon")
-    yield NO_GPU_SHARING
+    if any(part.candidate.part is not None for part in parts):
+        yield CUT_GPUS

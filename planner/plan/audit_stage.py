@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.plan.types import NodeLoad, Placement, Plan, PurchaseLine
+from planner.plan.types import CutGpu, Held, NodeLoad, Placement, Plan, PurchaseLine
 from planner.units import MILLI, SECONDS_PER_HOUR
 
 TOLERANCE = 1e-6
@@ -124,8 +124,8 @@ def nodes_hold_what_is_placed(plan: Plan, stage: Stage) -> Iterator[str]:
             memory = f"{load.ram_bytes_used} of {load.ram_bytes} bytes"
             yield f"nodes of {line.offer}: {load.gpus_used} of {load.gpus} GPUs and {memory} used"
         yield from node_counts(load, stage.placements, line)
-        for held in load.held:
-            pieces[held.workload, held.placement] += held.replicas * load.nodes
+        for held, number in every_held(load):
+            pieces[held.workload, held.placement] += number * load.nodes
     for index, line in stage.line_by_index.items():
         if counted[index] != line.nodes:
             yield f"nodes of {line.offer}: {counted[index]} described, {line.nodes} on the bill"
@@ -141,7 +141,7 @@ def node_counts(load: NodeLoad, placements: Mapping[str, Sequence[Placement]], l
     """What is used of one node is what the replicas on it take."""
     gpus = ram = 0
     counts: Counter[str] = Counter()
-    for held in load.held:
+    for held, number in every_held(load):
         found = placements.get(held.workload, ())
         if not 0 <= held.placement < len(found):
             yield f"nodes of {line.offer}: hold {held.workload}, which is not planned"
@@ -150,9 +150,15 @@ def node_counts(load: NodeLoad, placements: Mapping[str, Sequence[Placement]], l
         if place.offer != line.offer or place.procurement not in (None, line.procurement):
             yield f"nodes of {line.offer}: hold {held.workload}, which is placed elsewhere"
             return
-        counts[held.workload] += held.replicas
-        gpus += held.replicas * (place.gpus_per_replica // place.nodes_per_replica)
-        ram += held.replicas * math.floor(place.figures.get("host_bytes", 0.0) / place.nodes_per_replica)
+        counts[held.workload] += number
+        if place.slices is None:
+            gpus += number * (place.gpus_per_replica // place.nodes_per_replica)
+        ram += number * math.floor(place.figures.get("host_bytes", 0.0) / place.nodes_per_replica)
+    for cut in load.cut:
+        gpus += cut.gpus
+        yield from parts_fit(cut, placements, line)
+    if any(placements[h.workload][h.placement].slices for h in load.held):
+        yield f"nodes of {line.offer}: whole GPUs hold replicas that are placed on parts of GPUs"
     if counts != Counter(load.replicas):
         yield f"nodes of {line.offer}: {dict(load.replicas)} replicas, by placement {dict(counts)}"
     if gpus != load.gpus_used:
@@ -160,6 +166,24 @@ def node_counts(load: NodeLoad, placements: Mapping[str, Sequence[Placement]], l
     if ram > load.ram_bytes_used + sum(counts.values()):
         said = f"{load.ram_bytes_used} bytes of host memory said to be used"
         yield f"nodes of {line.offer}: {said}, the replicas take {ram}"
+
+
+def every_held(load: NodeLoad) -> Iterator[tuple[Held, int]]:
+    """What one node holds, with the number of replicas: on whole GPUs, and on the parts of those that are cut."""
+    yield from ((held, held.replicas) for held in load.held)
+    yield from ((held, held.replicas * cut.gpus) for cut in load.cut for held in cut.held)
+
+
+def parts_fit(cut: CutGpu, placements: Mapping[str, Sequence[Placement]], line: PurchaseLine) -> Iterator[str]:
+    """The slices of a cut GPU suffice for the parts on it, which only machines of our own may have."""
+    places = [(placements[h.workload][h.placement], h.replicas) for h in cut.held]
+    if line.procurement not in ("buy", "owned"):
+        yield f"nodes of {line.offer}: GPUs of a rented machine are cut"
+    for n, name in enumerate(("compute", "memory")):
+        taken = sum(number * p.slices[n] for p, number in places if p.slices is not None)
+        room = min((p.slices_of_gpu[n] for p, _ in places if p.slices_of_gpu is not None), default=0)
+        if taken > room or any(p.slices is None for p, _ in places):
+            yield f"nodes of {line.offer}: a cut GPU has {room} {name} slices, the parts on it take {taken}"
 
 
 def spares_stand_idle(plan: Plan, stage: Stage) -> Iterator[str]:

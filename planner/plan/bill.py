@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from planner.candidates.types import Candidate, Source
 from planner.plan.fleet import FleetProblem
+from planner.plan.nodes import Filling, dealt, fillings_by_source
 from planner.plan.running import Key, Part, indices
-from planner.plan.types import Held, NodeLoad, PurchaseLine, Totals, WayToPay
-from planner.solve.solution import PackedNodes, Solution
+from planner.plan.types import CutGpu, Held, NodeLoad, PurchaseLine, Totals, WayToPay
+from planner.solve.solution import Solution
 from planner.units import HOURS_PER_MONTH
-
-Filling = tuple[int, tuple[tuple[Key, int], ...]]
-"""How many equal nodes, and the replicas on each by what the problem calls them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,74 +108,49 @@ def node_loads(
     """Which replicas sit on which nodes in one period; nodes that stand by are listed empty."""
     named = indices(parts)
     placed = {part.key: part.candidate for found in parts.values() for part in found}
+    full = fillings_by_source(fleet, solution, placed, period)
     loads = []
-    full: dict[str, list[Filling]] = {}
-    for packed in solution.packing:
-        if packed.period == period:
-            full.setdefault(packed.node, []).extend(fillings(fleet, packed, placed))
     for index, batch in enumerate(bill):
-        if not batch.serves(period):
-            continue
-        for count, held in dealt(full.get(batch.source.id, []), batch.nodes):
-            content = tuple((named[key], placed[key], number) for key, number in held)
-            loads.append(load(batch.source, index, period, count, content))
+        if batch.serves(period):
+            for filling in dealt(full.get(batch.source.id, []), batch.nodes):
+                loads.append(load(batch.source, index, period, filling, named, placed))
     return tuple(loads)
-
-
-def fillings(fleet: FleetProblem, packed: PackedNodes, placed: Mapping[Key, Candidate]) -> Iterator[Filling]:
-    """Nodes of one filling. Where nodes are not shared, a piece is a node full of replicas, the last part-filled."""
-    pieces = tuple(((i.workload, i.column), i.replicas) for i in packed.items)
-    choices = {key: fleet.choices[key] for key, _ in pieces}
-    if fleet.shared or any(choice.candidate.nodes_per_replica > 1 for choice in choices.values()):
-        yield packed.nodes, pieces
-        return
-    ((key, choice),) = choices.items()
-    full, rest = divmod(placed[key].replicas, choice.per_node)
-    if full:
-        yield full, ((key, choice.per_node),)
-    if rest:
-        yield 1, ((key, rest),)
-
-
-def dealt(full: list[Filling], nodes: int) -> Iterator[Filling]:
-    """Take the fillings of `nodes` nodes off the list; what is left of them stands by."""
-    left = nodes
-    while left and full:
-        count, held = full.pop(0)
-        taken = min(count, left)
-        if count > taken:
-            full.insert(0, (count - taken, held))
-        left -= taken
-        yield taken, held
-    if left:
-        yield left, ()
 
 
 def load(
     source: Source,
     index: int,
     period: int,
-    count: int,
-    held: Sequence[tuple[tuple[str, int], Candidate, int]],
+    filling: Filling,
+    named: Mapping[Key, tuple[str, int]],
+    placed: Mapping[Key, Candidate],
 ) -> NodeLoad:
-    """`count` equal nodes that each hold the replicas (or their parts) of `held`."""
+    """Equal nodes that each hold the replicas (or their parts) of a filling."""
+    on_parts = [(key, number * gpus) for gpus, held in filling.cut for key, number in held]
     replicas: dict[str, int] = {}
-    for (workload, _), _, number in sorted(held, key=lambda h: h[0]):
-        replicas[workload] = replicas.get(workload, 0) + number
+    for key, number in sorted([*filling.held, *on_parts], key=lambda e: named[e[0]]):
+        replicas[named[key][0]] = replicas.get(named[key][0], 0) + number
+    taken = [(placed[key], number) for key, number in filling.held]
+    beside = [(placed[key], number) for key, number in on_parts]
     return NodeLoad(
         purchase=index,
         period=period,
-        nodes=count,
+        nodes=filling.nodes,
         replicas=replicas,
-        held=tuple(
-            Held(workload=workload, placement=place, replicas=number)
-            for (workload, place), _, number in sorted(held, key=lambda h: h[0])
-        ),
-        gpus_used=sum(c.gpus_per_replica // c.nodes_per_replica * n for _, c, n in held),
+        held=held_by(filling.held, named),
+        cut=tuple(CutGpu(gpus=gpus, held=held_by(held, named)) for gpus, held in filling.cut),
+        gpus_used=sum(c.gpus_per_replica // c.nodes_per_replica * n for c, n in taken)
+        + sum(gpus for gpus, _ in filling.cut),
         gpus=source.host.num_gpus,
-        ram_bytes_used=sum(c.host_bytes_per_node * n for _, c, n in held),
+        ram_bytes_used=sum(c.host_bytes_per_node * n for c, n in (*taken, *beside)),
         ram_bytes=source.host.ram_bytes,
     )
+
+
+def held_by(held: Sequence[tuple[Key, int]], named: Mapping[Key, tuple[str, int]]) -> tuple[Held, ...]:
+    """As the document tells it, by workload and placement."""
+    ordered = sorted(held, key=lambda e: named[e[0]])
+    return tuple(Held(workload=named[key][0], placement=named[key][1], replicas=number) for key, number in ordered)
 
 
 def totals(bill: Sequence[Batch], *, months: int) -> Totals:

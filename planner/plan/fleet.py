@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.candidates.periods import Stretch
@@ -90,7 +90,7 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
         columns = []
         for candidate in entry.candidates:
             for source in entry.sources:
-                if source.kind != candidate.kind or not has_figures(source, spec):
+                if not candidate.runs_on(source) or not has_figures(source, spec):
                     continue
                 column = column_of(candidate, source, steps=steps, usable=usable, shared=shared)
                 if column is None:
@@ -101,8 +101,9 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
                 sources[source.id] = source
         workloads.append(Workload(id=entry.workload, mode="one", columns=tuple(columns)))
     uses_ram = {c.source.id for c in choices.values() if c.candidate.host_bytes_per_node}
+    cuts = slices_of_sources(choices.values())
     node_types = {
-        name: node_type(source, spec, ram=steps if name in uses_ram and shared else None)
+        name: node_type(source, spec, ram=steps if name in uses_ram and shared else None, slices=cuts.get(name))
         for name, source in sorted(sources.items())
     }
     problem = Problem(
@@ -114,6 +115,11 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
     )
     asked = {w.id: Asked(workload=w.id) for w in workloads}
     return FleetProblem(problem=problem, asked=asked, choices=choices, sources=sources, shared=shared)
+
+
+def slices_of_sources(choices: Iterable[Choice]) -> dict[str, tuple[int, int]]:
+    """Slices of one GPU of the sources on which something runs on a part of a GPU."""
+    return {c.source.id: c.candidate.part.whole_slices for c in choices if c.candidate.part is not None}
 
 
 def has_figures(source: Source, spec: Spec) -> bool:
@@ -138,6 +144,14 @@ def column_of(candidate: Candidate, source: Source, *, steps: int, usable: float
     Host memory is dealt out in `steps` equal parts of what is usable, each replica's need rounded up. Where nodes
     are not shared, a piece is a whole node with as many replicas as it holds.
     """
+    if candidate.part is not None:
+        return Column(
+            id=f"{candidate.id}@{source.id}",
+            node=source.id,
+            slices=candidate.part.slices,
+            replicas=candidate.replicas,
+            preference=preference_of(candidate),
+        )
     room = math.floor(source.host.ram_bytes * usable)
     if candidate.host_bytes_per_node > room:
         return None
@@ -166,7 +180,7 @@ def preference_of(candidate: Candidate) -> int:
     )
 
 
-def node_type(source: Source, spec: Spec, *, ram: int | None) -> NodeType:
+def node_type(source: Source, spec: Spec, *, ram: int | None, slices: tuple[int, int] | None = None) -> NodeType:
     """One source as a node type. Prices already pay purchases off, so that all of them are rented here."""
     return NodeType(
         gpus=source.host.num_gpus,
@@ -178,6 +192,7 @@ def node_type(source: Source, spec: Spec, *, ram: int | None) -> NodeType:
         stock=source.stock,
         cost=scale.micro_usd(source.price.usd_per_hour),
         spares=spec.fleet.spare_nodes,
+        slices=slices,
     )
 
 

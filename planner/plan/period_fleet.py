@@ -25,6 +25,7 @@ from planner.plan.fleet import (
     node_type,
     objectives,
     replicas_per_node,
+    slices_of_sources,
 )
 from planner.solve import scale
 from planner.solve.problem import MAX_AMOUNT, Buy, Column, Limits, NodeType, Problem, Reserve, Workload
@@ -48,8 +49,11 @@ def period_fleet_problem(
     for entry in found:
         maker.add(entry)
     uses_ram = {c.source.id for c in maker.choices.values() if c.candidate.host_bytes_per_node}
+    cuts = slices_of_sources(maker.choices.values())
     node_types = {
-        name: period_node_type(source, spec, ram=maker.steps if name in uses_ram and maker.shared else None)
+        name: period_node_type(
+            source, spec, ram=maker.steps if name in uses_ram and maker.shared else None, slices=cuts.get(name)
+        )
         for name, source in sorted(maker.sources.items())
     }
     problem = Problem(
@@ -125,7 +129,7 @@ class _Maker:
     ) -> Iterator[tuple[Column, Choice]]:
         for candidate in candidates:
             for source in entry.sources:
-                if source.kind != candidate.kind or not has_figures(source, self.spec):
+                if not candidate.runs_on(source) or not has_figures(source, self.spec):
                     continue
                 column = column_of(candidate, source, steps=self.steps, usable=self.usable, shared=self.shared)
                 if column is None:
@@ -141,7 +145,7 @@ class _Maker:
         return 1 if self.shared or choice.candidate.nodes_per_replica > 1 else choice.per_node
 
 
-def period_node_type(source: Source, spec: Spec, *, ram: int | None) -> NodeType:
+def period_node_type(source: Source, spec: Spec, *, ram: int | None, slices: tuple[int, int] | None) -> NodeType:
     """One source as a node type: rented by the month, for a term, or bought once and run from then on."""
     running = scale.micro_usd(source.price.running_usd_per_hour)
     how: dict[str, object] = {"cost": running}
@@ -151,7 +155,7 @@ def period_node_type(source: Source, spec: Spec, *, ram: int | None) -> NodeType
     elif source.procurement == "buy":
         price = scale.micro_usd_months(source.price.capex_usd)
         how = {"cost": None, "opex": running, "buy": Buy(cost=price, lead=spec.fleet.lead_months)}
-    return node_type(source, spec, ram=ram).model_copy(update={"capex": 0, **how})
+    return node_type(source, spec, ram=ram, slices=slices).model_copy(update={"capex": 0, **how})
 
 
 def period_limits(spec: Spec) -> Limits:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from planner.candidates.train import tokens_asked
 from planner.candidates.types import Candidate, Source, WorkloadCandidates
+from planner.catalog.hosts import Host, part_of_host
 from planner.estimate.assemble import Money, Seat, infer_config, infer_estimate, train_config, train_estimate
 from planner.estimate.document import ConfigValue, WorkloadEstimate
 from planner.estimate.hardware import expands, hardware
@@ -70,12 +71,12 @@ class Pick:
 
     def usd_per_hour(self, part: Part) -> float:
         """A part's share of its nodes' price, by GPU."""
-        return part.candidate.gpus * self.node_usd_per_hour[part.source.id] / part.source.host.num_gpus
+        return part.candidate.whole_gpus * self.node_usd_per_hour[part.source.id] / part.source.host.num_gpus
 
 
 def share_usd_per_hour(candidate: Candidate, source: Source) -> float:
     """The workload's share of its nodes' list price, by GPU."""
-    return candidate.gpus * source.price.usd_per_hour / source.host.num_gpus
+    return candidate.whole_gpus * source.price.usd_per_hour / source.host.num_gpus
 
 
 def chosen_usd_per_hour(pick: Pick) -> float:
@@ -124,6 +125,8 @@ def placements(pick: Pick, estimates: Sequence[WorkloadEstimate]) -> tuple[Place
             nodes_per_replica=part.candidate.nodes_per_replica,
             config=estimate.config,
             share_of_demand=part.share,
+            slices=None if part.candidate.part is None else part.candidate.part.slices,
+            slices_of_gpu=None if part.candidate.part is None else part.candidate.part.whole_slices,
             figures=figures(estimate),
         )
         for part, estimate in zip(pick.parts, estimates, strict=True)
@@ -158,10 +161,17 @@ def seat_of(pick: Pick, part: Part, catalog: Catalog) -> Seat:
         gpu=gpu,
         host=s.host.id,
         replicas=c.replicas,
-        warnings=(*pick.found.warnings, *chosen, *s.host.assumptions),
+        warnings=(*pick.found.warnings, *chosen, *host_of(part).assumptions),
         target_tokens=tokens_asked(pick.workload) if isinstance(pick.workload, TrainWorkload) else None,
         requests_per_second=None if arriving is None else arriving * part.share,
+        mig=None if c.part is None else c.part.profile,
     )
+
+
+def host_of(part: Part) -> Host:
+    """The machine of a part of the workload as its job sees it: with a part of a GPU where it gets no more."""
+    cut = part.candidate.part
+    return part.source.host if cut is None else part_of_host(part.source.host, cut)
 
 
 def bare_seat(candidate: Candidate, source: Source, catalog: Catalog) -> Seat:
@@ -173,6 +183,7 @@ def bare_seat(candidate: Candidate, source: Source, catalog: Catalog) -> Seat:
         host=source.host.id,
         replicas=candidate.replicas,
         warnings=(),
+        mig=None if candidate.part is None else candidate.part.profile,
     )
 
 
@@ -184,7 +195,7 @@ def estimates_of(pick: Pick, catalog: Catalog, *, months: int) -> tuple[Workload
 def estimate_of(pick: Pick, part: Part, seat: Seat, catalog: Catalog, *, months: int) -> WorkloadEstimate:
     """The estimate of one part on the chosen nodes."""
     c, s = part.candidate, part.source
-    share = c.gpus / s.host.num_gpus
+    share = c.whole_gpus / s.host.num_gpus
     monthly = None if s.kg_co2_per_hour is None else s.kg_co2_per_hour * share * HOURS_PER_MONTH
     money = Money(
         usd_per_hour=pick.usd_per_hour(part),
@@ -198,7 +209,7 @@ def estimate_of(pick: Pick, part: Part, seat: Seat, catalog: Catalog, *, months:
         else s.kg_co2_per_hour / s.power_kw * GRAMS_PER_KG,
         energy_region=s.place,
     )
-    hw = hardware(c.job, (s.host,), catalog)
+    hw = hardware(c.job, (host_of(part),), catalog)
     if isinstance(c.job, InferJob):
         assert isinstance(c.ways, InferWays)
         memory = infer_memory(c.job, c.ways, hw)
@@ -308,11 +319,11 @@ def with_fleet_cost(row: Alternative, forced: Forced) -> Alternative:
 def other_ways(pick: Pick) -> list[OtherWay]:
     """The cheapest way of each other GPU and number format, by its share of the list price; the best few."""
     best: dict[tuple[str, str], tuple[float, str, Candidate, Source]] = {}
-    by_kind: dict[int, list[Source]] = {}
-    for source in pick.found.sources:
-        by_kind.setdefault(source.kind, []).append(source)
+    sources: dict[int, list[Source]] = {}
     for candidate in pick.found.candidates:
-        for source in by_kind.get(candidate.kind, ()):
+        if candidate.kind not in sources:
+            sources[candidate.kind] = [s for s in pick.found.sources if candidate.runs_on(s)]
+        for source in sources[candidate.kind]:
             key = (candidate.gpu, format_of(candidate))
             entry = (share_usd_per_hour(candidate, source), f"{candidate.id}@{source.id}", candidate, source)
             if key not in best or entry[:2] < best[key][:2]:
@@ -354,7 +365,7 @@ def alternative(cost: float, candidate: Candidate, source: Source, seat: Seat, *
         config=config_of(candidate, seat),
         usd_per_hour=cost,
         usd_per_hour_more=more,
-        power_kw=source.power_kw * candidate.gpus / source.host.num_gpus,
+        power_kw=source.power_kw * candidate.whole_gpus / source.host.num_gpus,
         why_not=text,
         replicas=candidate.replicas,
         share_of_demand_per_replica=candidate.rate,

@@ -115,6 +115,14 @@ class Held(Document):
     replicas: int
 
 
+class CutGpu(Document):
+    """GPUs of one node that are cut alike (MIG)."""
+
+    gpus: int
+    held: tuple[Held, ...]
+    """Replicas on the parts of each."""
+
+
 class NodeLoad(Document):
     """Which replicas sit on one node (equal nodes are grouped)."""
 
@@ -125,7 +133,9 @@ class NodeLoad(Document):
     replicas: Mapping[str, int]
     """Workload name -> replicas on each of these nodes."""
     held: tuple[Held, ...] = ()
-    """The same by placement."""
+    """Those on whole GPUs, by placement."""
+    cut: tuple[CutGpu, ...] = ()
+    """GPUs that are cut, and what is on them."""
     gpus_used: int
     gpus: int
     ram_bytes_used: int
@@ -144,6 +154,10 @@ class Placement(Document):
     nodes_per_replica: int = 1
     config: Mapping[str, ConfigValue]
     share_of_demand: float
+    slices: tuple[int, int] | None = None
+    """Compute and memory slices of one GPU that a replica takes (MIG); None = whole GPUs."""
+    slices_of_gpu: tuple[int, int] | None = None
+    """Those of the whole GPU."""
     figures: Mapping[str, float] = {}
     """Of one replica: `output_tokens_per_second`, `tokens_per_second`, `requests_per_second`, `ttft_s`, `tpot_s`,
     `device_peak_bytes`, `usable_bytes`, `host_bytes`; what does not apply is left out."""

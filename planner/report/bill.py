@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from planner.plan.types import NodeLoad, Plan, PurchaseLine, Totals
+from planner.plan.types import NodeLoad, Placement, Plan, PurchaseLine, Totals
 from planner.report.bars import WHOLE_SHARE, letter, share_text, stacked, tone
 from planner.report.currency import currency, in_currency
 from planner.report.dates import date_text
 from planner.report.language import _, ngettext
 from planner.report.numbers import Sum, dealt_out, exact_sum, figure, fixed, money, money_sum, percent, shown, whole
 from planner.report.types import Bill, BillRow, Cell, NodeGroup, Segment
-from planner.report.words import CONFIDENCE, LOW_CONFIDENCE, PROCUREMENT, called, comma_separated
+from planner.report.words import CONFIDENCE, LOW_CONFIDENCE, PROCUREMENT, called, comma_separated, listed
 from planner.report.workloads import UNKNOWN
 from planner.units import MICRO, ceil_div
 
@@ -215,12 +215,15 @@ def _group(
         title=f"{shown(line.node)}: {whole(load.gpus)} × {shown(gpu_names.get(line.gpu, line.gpu))}",
         count=ngettext("{n} node", "{n} nodes", load.nodes).format(n=whole(load.nodes)),
         use=_use(load),
-        holds=tuple(
-            ngettext("{letter}: {n} replica of {workload}", "{letter}: {n} replicas of {workload}", n).format(
-                letter=letters.get(name, "?"), n=whole(n), workload=shown(name)
-            )
-            for name, n in sorted(load.replicas.items(), key=lambda item: letters.get(item[0], item[0]))
-            if n
+        holds=(
+            *(
+                ngettext("{letter}: {n} replica of {workload}", "{letter}: {n} replicas of {workload}", n).format(
+                    letter=letters.get(name, "?"), n=whole(n), workload=shown(name)
+                )
+                for name, n in sorted(load.replicas.items(), key=lambda item: letters.get(item[0], item[0]))
+                if n
+            ),
+            *_cut_lines(load, letters),
         ),
         cells=cells,
         width=str(CELL * min(CELLS_PER_ROW, max(load.gpus, 1))),
@@ -237,17 +240,38 @@ def _use(load: NodeLoad) -> str:
     return _("{used} of {gpus} GPUs used, {ram} of host memory used").format(used=used, gpus=gpus, ram=ram)
 
 
+def _placed(plan: Plan, load: NodeLoad) -> Mapping[str, Sequence[Placement]]:
+    """Where each workload is placed at the time of a load."""
+    if plan.periods:
+        return {w.name: w.placements for w in plan.periods[load.period].workloads}
+    return {w.name: w.placements for w in plan.workloads}
+
+
 def _owners(plan: Plan, load: NodeLoad, line: PurchaseLine) -> Iterator[str]:
-    """The workload on each used GPU of one node, in the order of the workloads."""
-    for workload in plan.workloads:
-        replicas = load.replicas.get(workload.name, 0)
-        if not replicas:
+    """The workload on each used GPU of one node, in the order of the workloads; of a GPU that is cut, the first."""
+    placed = _placed(plan, load)
+    on_parts = {h.workload for c in load.cut for h in c.held}
+    for name, placements in placed.items():
+        replicas = load.replicas.get(name, 0)
+        here = [p for p in placements if p.offer == line.offer] or list(placements)
+        if not replicas or not here or name in on_parts:
             continue
-        here = [p for p in workload.placements if p.offer == line.offer] or list(workload.placements)
-        if here:
-            placement = here[0]
-            for _ in range(replicas * ceil_div(placement.gpus_per_replica, placement.nodes_per_replica)):
-                yield workload.name
+        each = [(h.replicas, placements[h.placement]) for h in load.held if h.workload == name]
+        for number, placement in each or [(replicas, here[0])]:
+            for _n in range(number * ceil_div(placement.gpus_per_replica, placement.nodes_per_replica)):
+                yield name
+    order = list(placed)
+    for c in load.cut:
+        owner = min((h.workload for h in c.held), key=order.index)
+        yield from [owner] * c.gpus
+
+
+def _cut_lines(load: NodeLoad, letters: Mapping[str, str]) -> Iterator[str]:
+    """Which replicas share GPUs that are cut."""
+    for c in load.cut:
+        inside = listed([f"{whole(h.replicas)} × {letters.get(h.workload, '?')}" for h in c.held])
+        text = ngettext("{n} GPU cut by MIG, each holds {inside}", "{n} GPUs cut by MIG, each holds {inside}", c.gpus)
+        yield text.format(n=whole(c.gpus), inside=inside)
 
 
 def _cell(index: int, owner: str | None, letters: Mapping[str, str], tones: Mapping[str, str], gpus_used: int) -> Cell:

@@ -67,6 +67,7 @@ TARGETS: Mapping[str, TargetWords] = MappingProxyType(
 
 CONFIG: Mapping[str, str] = MappingProxyType(
     {
+        "mig": marked("Part of a GPU (MIG)"),
         "precision": marked("Precision"),
         "kv_precision": marked("KV cache precision"),
         "tensor_parallel": marked("Tensor parallel"),

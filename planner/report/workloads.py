@@ -126,7 +126,8 @@ def upper_bytes(workload: WorkloadEstimate) -> float | None:
 
 def config_phrase(config: Mapping[str, ConfigValue]) -> str:
     """A configuration in a few words: precision, how it is split, batch, what is offloaded."""
-    words = [shown(str(config["precision"]))] if config.get("precision") else []
+    words = [_("MIG {part}").format(part=shown(str(config["mig"])))] if config.get("mig") else []
+    words += [shown(str(config["precision"]))] if config.get("precision") else []
     kv = config.get("kv_precision")
     if kv and kv != config.get("precision"):
         words.append(_("KV {precision}").format(precision=shown(str(kv))))

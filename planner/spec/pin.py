@@ -62,6 +62,8 @@ class Pin(SpecModel):
 
     gpu: CatalogId | None = None
     """GPU, a catalog id."""
+    mig: CatalogId | None = None
+    """Part of one GPU that each replica gets (NVIDIA MIG), such as `1g.10gb`."""
     node: CatalogId | None = None
     """Node, a catalog id."""
     offer: CatalogId | None = None

@@ -66,6 +66,11 @@ def infer_problems(workload: InferWorkload) -> Iterator[Problem]:
     for key in TRAIN_ONLY_PINS:
         if getattr(workload.pin, key) is not None:
             yield ("pin", key), "belongs to mode: train; take it out"
+    if workload.pin.mig is not None and workload.pin.gpus_per_replica > 1:
+        split = workload.pin.gpus_per_replica
+        yield ("pin", "mig"), f"a replica on a part of a GPU is not split over {split}; leave the degrees out"
+    if workload.pin.mig is not None and workload.pin.offload is not None and not workload.pin.offload.is_none:
+        yield ("pin", "mig"), "nothing is offloaded from a part of a GPU; take pin.offload out"
     yield from offload_problems(workload, TRAIN_OFFLOAD, INFER_OFFLOAD)
     pinned = workload.pin.precision
     if pinned is not None and pinned not in get_args(InferPrecision):
@@ -79,6 +84,8 @@ def train_problems(workload: TrainWorkload) -> Iterator[Problem]:
     pin = workload.pin
     if pin.kv_precision is not None:
         yield ("pin", "kv_precision"), "belongs to mode: infer; training keeps no KV cache"
+    if pin.mig is not None:
+        yield ("pin", "mig"), "belongs to mode: infer; a training is planned on whole GPUs"
     if pin.replicas is not None and pin.replicas > 1:
         yield ("pin", "replicas"), f"training is one job, not {pin.replicas}; give data_parallel {pin.replicas}"
     if pin.precision is not None and pin.precision not in get_args(TrainPrecision):
