@@ -26,7 +26,7 @@ COUNTS = {
     "features", "gpus", "heads", "height", "index", "inside", "kept", "kind", "kinds", "layers", "line", "nodes",
     "num", "parallel", "params", "period", "periods", "rank", "ranks", "replicas", "rows", "seed", "sequences",
     "size", "slots", "spares", "steps", "values", "version", "width", "window", "workers",
-    "answers", "rounds", "running",
+    "answers", "rounds", "running", "slices", "holders",
 }  # fmt: skip
 """Words that make a name a count, an index or a length in elements of a model's shape."""
 SHARES = {
@@ -55,7 +55,7 @@ KEYS_OF_THE_INTERFACE = {
     "objective": "of the objective", "best_bound": "of the objective", "asked": "of the target", "got": "of the target",
     "least_objective": "of the objective",
     "value": "of the limit, or as its entry says", "rate": "of the target", "stock": "nodes", "purchase": "index",
-    "purchases": "indices", "placement": "index", "capacity": "factor",
+    "purchases": "indices", "placement": "index", "capacity": "factor", "held": "replicas", "cut": "GPUs",
     "low": "as its entry says", "mid": "as its entry says", "high": "as its entry says", "evaluated": "ways",
     "per_token": "uses", "per_node": "replicas", "scale": "units in a unit", "preference": "rank",
 }  # fmt: skip

@@ -89,7 +89,7 @@ def searched_kinds(
         return tuple(sorted(whole))
     if workload.engine.partition("@")[0] not in mig_facts().engines.names:
         return () if mig else tuple(sorted(whole))
-    parts = {kind for kind, holders in supply.parts.items() if whole.intersection(holders)}
+    parts = {kind for kind, machines in supply.holders.items() if whole.intersection(machines)}
     if mig is None:
         return tuple(sorted(whole | parts))
     hosts = supply.kinds

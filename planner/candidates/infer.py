@@ -122,7 +122,7 @@ def search_job(
     places = open_places(workload, search.splits)
     if places and not several:
         batches = [float(b) for b in OFFLOAD_BATCHES] if workload.effective_batch == "auto" else [float(first.batch[0])]
-        uncut = first.take(np.flatnonzero(~np.isin(layouts.kind, list(search.supply.parts))))
+        uncut = first.take(np.flatnonzero(~np.isin(layouts.kind, list(search.supply.holders))))
         if not len(uncut.layouts):
             return
         wide = with_batches(uncut, [np.array(batches)] * len(uncut.layouts))

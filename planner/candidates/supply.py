@@ -54,7 +54,7 @@ def build_supply(spec: Spec, catalog: Catalog) -> Supply:
             )
         ),
         kinds=kinds,
-        parts=parts,
+        holders=parts,
         gpus_without_source=without,
         every=tuple(placed),
         warnings=site.warnings,

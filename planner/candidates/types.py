@@ -68,7 +68,7 @@ class Supply:
     sources: tuple[Source, ...]
     kinds: tuple[Host, ...]
     """Distinct machines: sources of one kind differ in price, memory and owner only. `ram_bytes` is the most."""
-    parts: Mapping[int, tuple[int, ...]]
+    holders: Mapping[int, tuple[int, ...]]
     """Kinds that are parts of a GPU (MIG), each with the kinds of machines of our own that hold such a GPU."""
     gpus_without_source: Mapping[str, str]
     """Allowed GPUs that cannot be had, and why."""

@@ -20,9 +20,9 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    compute: PositiveInt
+    compute_slices: PositiveInt
     """Compute slices of the GPU that one takes."""
-    memory: PositiveInt
+    memory_slices: PositiveInt
     """Memory slices of the GPU that one takes."""
     sm_count: PositiveInt
     memory_bytes: PositiveInt
@@ -101,12 +101,12 @@ def part_of(gpu: Gpu, name: str) -> MigPart:
     assert gpu.sm_count is not None, "a GPU that can be cut has its multiprocessors in the catalog"
     return MigPart(
         profile=known[name.casefold()],
-        slices=(found.compute, found.memory),
+        slices=(found.compute_slices, found.memory_slices),
         whole_slices=(cut.compute_slices, cut.memory_slices),
         memory_bytes=found.memory_bytes,
         sm_count=found.sm_count,
         compute_share=found.sm_count / gpu.sm_count,
-        bandwidth_share=found.memory / cut.memory_slices,
+        bandwidth_share=found.memory_slices / cut.memory_slices,
     )
 
 

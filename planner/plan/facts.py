@@ -9,6 +9,7 @@ from planner.candidates.planning import PlanningFacts
 from planner.candidates.site import SiteFacts
 from planner.candidates.types import Candidate, Source
 from planner.catalog.calibration import calibration_in_use
+from planner.catalog.mig import mig_facts
 from planner.catalog.types import Fact
 from planner.estimate.types import InferJob
 from planner.plan.types import FactUsed
@@ -54,6 +55,12 @@ def _hardware(candidate: Candidate, catalog: Catalog) -> Iterator[FactUsed]:
     if rate is not None:
         parts.append(f"{rate / TERA:,.0f} TFLOP/s in 16 bit")
     yield _fact("gpu", gpu.id, f"memory, bandwidth and compute of {gpu.name}", ", ".join(parts), gpu)
+    cut = mig_facts().of(gpu.id)
+    if candidate.part is not None and cut is not None:
+        part = candidate.part
+        figures = f"{gib(part.memory_bytes)}, {part.sm_count} multiprocessors, {part.slices[1]} memory slices"
+        what = f"a part of {gpu.name} (MIG)"
+        yield _fact("gpu", f"{gpu.id}/{part.profile}", what, f"{figures} of {part.whole_slices[1]}", cut)
 
 
 def _prices(source: Source) -> Iterator[FactUsed]:

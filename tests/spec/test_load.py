@@ -301,6 +301,10 @@ ONE_MISTAKE = {
         f"workloads: [{{name: chat, {INFER}}}]\nperiods: [{{months: 12, demand: {{chta: §2}}}}]",
         "periods[1].demand.chta: no workload is named 'chta'; nearest: chat",
     ),
+    "a part of a GPU that is split": (
+        f"workloads: [{{{INFER}, pin: {{tensor_parallel: 2, mig: §1g.10gb}}}}]",
+        "workloads.gpt2-infer.pin.mig: a replica on a part of a GPU is not split over 2; leave the degrees out",
+    ),
     "a workload that runs in no period": (
         f"workloads: [{{name: chat, {INFER}}}]\nperiods:\n- {{months: 6, demand: {{chat: §0}}}}\n"
         "- {months: 6, demand: {chat: 0}}",
