@@ -71,10 +71,13 @@ def _wrapped(words: list[str], *, is_whole: bool = False) -> str:
 def _balanced(text: str) -> tuple[int, int]:
     """The part of a run without what belongs to the sentence around it."""
     start, end = 0, len(text)
-    while start < end and (text[start] in " –·«»\"'" or (text[start] in _OPENING and not _closed(text, start, end))):
+    outside = " –·«»\"'"
+    while start < end and (
+        text[start] in outside + _CLOSING or (text[start] in _OPENING and not _closed(text, start, end))
+    ):
         start += 1
     while start < end and (
-        text[end - 1] in f" –·«»\"'{_ENDS}" or (text[end - 1] in _CLOSING and not _opened(text, start, end))
+        text[end - 1] in outside + _ENDS + _OPENING or (text[end - 1] in _CLOSING and not _opened(text, start, end))
     ):
         end -= 1
     return start, end

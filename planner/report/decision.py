@@ -14,7 +14,15 @@ from planner.report.numbers import figure, percent, shown, whole
 from planner.report.over_time import next_order
 from planner.report.phrases import foreign
 from planner.report.types import Figure, WorkloadView
-from planner.report.words import HEADROOM_KEYS, LOW_CONFIDENCE, called, comma_separated, in_sentence, listed
+from planner.report.words import (
+    HEADROOM_KEYS,
+    LOW_CONFIDENCE,
+    called,
+    comma_separated,
+    in_sentence,
+    listed,
+    semicolon_separated,
+)
 from planner.report.workloads import UNKNOWN
 from planner.units import HOURS_PER_MONTH
 
@@ -126,7 +134,7 @@ def _way_out(relaxations: Sequence[Relaxation]) -> str:
     """The smallest change, or the changes that are enough together."""
     first = relaxations[0]
     if first.together:
-        changes = "; ".join(foreign(r.text, longest=300).rstrip(".") for r in relaxations if r.together)
+        changes = semicolon_separated(foreign(r.text, longest=300).rstrip(".") for r in relaxations if r.together)
         return _("These changes are enough together: {changes}.").format(changes=changes)
     return _("One change is enough, for example: {change}.").format(change=foreign(first.text, longest=300).rstrip("."))
 
@@ -219,7 +227,7 @@ def confidence_notes(plan: Plan, workloads: Sequence[WorkloadView]) -> tuple[str
     notes = []
     tight = [(w.name, t.label) for w in workloads for t in w.targets if t.state == "tight"]
     if tight:
-        which = "; ".join(
+        which = semicolon_separated(
             _("{target} of {workload}").format(target=in_sentence(label), workload=name)
             for name, label in tight[:MOST_TIGHT_NAMED]
         )

@@ -9,6 +9,7 @@ from planner.report.numbers import factor, figure, percent, shown, whole
 from planner.report.plot import Line, curve, nice_ticks, plot, style
 from planner.report.sections import GrowthRow, GrowthView, Plot
 from planner.report.whatif import NextOrder, capacity, months_until, next_order
+from planner.report.words import semicolon_separated
 
 GROWTHS_PER_MONTH = (0.02, 0.05, 0.10)
 """Growth of traffic for which the chart tells when capacity is full."""
@@ -72,7 +73,7 @@ def _growth_lead(order: NextOrder | None) -> str:
     if order is None:
         return _("The nodes of this plan carry any growth that was looked at.")
     room = percent(order.demand_factor - 1.0)
-    when = "; ".join(_due(order.demand_factor, g) for g in GROWTHS_PER_MONTH)
+    when = semicolon_separated(_due(order.demand_factor, g) for g in GROWTHS_PER_MONTH)
     return _(
         "The next order is due when the traffic of all services has grown by {room}: then {workload} needs another "
         "node ({offer}). Time until then: {when}. Delivery time comes off that."

@@ -22,6 +22,7 @@ from planner.report.language import _, marked, ngettext
 from planner.report.numbers import dealt_out, delocalised, fixed, localised, money, unit_text, whole
 from planner.report.plot import Line, nice_ticks, plot, style
 from planner.report.sections import CashFlow, CashRow, HorizonView, Plot, WayRow
+from planner.report.words import semicolon_separated
 from planner.report.workloads import UNKNOWN
 from planner.units import MICRO, short_count
 
@@ -176,7 +177,9 @@ def corners(stream: Stream, months: int) -> tuple[tuple[float, float], ...]:
 
 def cost_plot(streams: Sequence[Stream], months: int) -> Plot:
     """Everything paid until each month, a line a way to pay."""
-    told = "; ".join(f"{letter(i)}: {money(s.usd_until(months), 0)} {currency()}" for i, s in enumerate(streams))
+    told = semicolon_separated(
+        f"{letter(i)}: {money(s.usd_until(months), 0)} {currency()}" for i, s in enumerate(streams)
+    )
     label = _("Cost over time, paid in all after {months} months: {ways}").format(months=whole(months), ways=told)
     return paid_plot([corners(s, months) for s in streams], months, label)
 

@@ -88,7 +88,7 @@ def _environment(folders: Sequence[Path], language: Language) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         extensions=["jinja2.ext.i18n"],
-        finalize=in_order if language.direction == "rtl" else None,
+        finalize=None if language.code == ENGLISH else in_order,
     )
     environment.globals.update(gettext=_, ngettext=ngettext, pgettext=pgettext)
     return environment
@@ -138,11 +138,11 @@ def page_numbers(language: Language) -> str:
 
 def _css_string(text: str) -> str:
     """A text as a string of a style sheet."""
-    return '"' + "".join(c if c.isalnum() or c == " " else f"\\{ord(c):x} " for c in text) + '"'
+    return '"' + "".join(f"\\{ord(c):x} " if c in '"\\<&' or c < " " else c for c in text) + '"'
 
 
 def in_order(value: object) -> object:
-    """What a template prints on a right-to-left page: numbers in their order, sentences in English marked as such."""
+    """What a template prints on a page that is not English: numbers in their order, sentences in English marked so."""
     from markupsafe import Markup
 
     if isinstance(value, Foreign):

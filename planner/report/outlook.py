@@ -9,6 +9,7 @@ from planner.report.bill import hourly_unit
 from planner.report.language import _
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.phrases import foreign
+from planner.report.words import semicolon_separated
 
 MOST_TYPES = 5
 """GPU types named; plan.json holds all."""
@@ -22,7 +23,7 @@ def outlook_lines(plan: Plan) -> Iterator[str]:
         sentence = _("{text}.") if entry.get("is_proven") else _("{text} (not proven).")
         yield sentence.format(text=f"{text[:1].upper()}{text[1:]}")
     if plan.pareto:
-        yield _("Cost against power: {points}.").format(points="; ".join(_point(p) for p in plan.pareto))
+        yield _("Cost against power: {points}.").format(points=semicolon_separated(_point(p) for p in plan.pareto))
     if plan.one_gpu_type:
         yield from _one_type_lines(plan.one_gpu_type)
 
@@ -38,7 +39,7 @@ def _one_type_lines(types: tuple[OneGpuType, ...]) -> Iterator[str]:
     if not can:
         yield _("No GPU type alone can run everything within the limits.")
         return
-    named = "; ".join(_one_type(t) for t in can[:MOST_TYPES])
+    named = semicolon_separated(_one_type(t) for t in can[:MOST_TYPES])
     hidden = len(can) - MOST_TYPES
     if hidden <= 0:
         yield _("All on one GPU type: {types}.").format(types=named)

@@ -24,7 +24,13 @@ from planner.report.phrasebook import FRAGMENTS, SENTENCES
 from planner.report.words import PARTS, PROCUREMENT, called, comma_separated, listed
 
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
-PATTERNS: Mapping[str, str] = {"usd": NUMBER, "n": NUMBER, "share": NUMBER + r" ?%"}
+PATTERNS: Mapping[str, str] = {
+    "usd": NUMBER,
+    "n": NUMBER,
+    "share": NUMBER + r" ?%",
+    "part": "|".join(key.replace("_", " ") for key in PARTS),
+    "way": "|".join(key.replace("_", " ") for key in PROCUREMENT),
+}
 """What a placeholder matches, by the first part of its name; names match anything, as little as they can."""
 
 
@@ -46,7 +52,13 @@ def foreign(text: str, longest: int = LONGEST_NAME) -> str:
     found = translated(text, SENTENCES)
     if found is not None:
         return found
-    return shown(text, longest) if is_english or not text else Foreign(shown(text, longest))
+    return untranslated(text, longest)
+
+
+def untranslated(text: str, longest: int = LONGEST_NAME) -> str:
+    """A text from outside that is in no book, safe to print and marked as English on a page in another language."""
+    safe = shown(text, longest)
+    return safe if spoken_now().language.code == ENGLISH or not safe else Foreign(safe)
 
 
 def translated(text: str, book: tuple[str, ...]) -> str | None:

@@ -18,6 +18,7 @@ from planner.report.outlook import outlook_lines
 from planner.report.plot import nice_ticks, plot
 from planner.report.sections import ParetoView, SensitivityView, SwingRow, Tornado
 from planner.report.whatif import Recosted, Shares, capacity, energy_usd_per_hour, recosted
+from planner.report.words import semicolon_separated
 from planner.report.workloads import rate_spread
 from planner.units import HOURS_PER_MONTH
 
@@ -220,7 +221,7 @@ def pareto_view(plan: Plan) -> ParetoView | None:
     across, up = ([p[axis] for p in points] for axis in (0, 1))
     ticks_x, ticks_y = nice_ticks(min(across), max(across), MOST_TICKS), nice_ticks(min(up), max(up), MOST_TICKS)
     letters = [letter(i) for i in range(len(points))]
-    told = "; ".join(_point(p) for p in plan.pareto)
+    told = semicolon_separated(_point(p) for p in plan.pareto)
     return ParetoView(
         plot=plot(
             [],

@@ -26,7 +26,7 @@ from planner.report.language import ENGLISH, _, speaking, spoken_now
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.outlook import outlook_lines
 from planner.report.over_time import periods_view
-from planner.report.phrases import foreign
+from planner.report.phrases import foreign, untranslated
 from planner.report.proof import proof_facts, proof_sentence
 from planner.report.risks import owner_of, risk_rows
 from planner.report.sensitivity import sensitivity_view
@@ -245,9 +245,9 @@ def _fact_row(fact: FactUsed, *, longest: int) -> FactRow:
     return FactRow(
         kind=called(FACT_KINDS, fact.kind),
         id=shown(fact.id),
-        what=shown(fact.what, longest=longest),
+        what=untranslated(fact.what, longest=longest),
         value=shown(fact.value, longest=longest),
-        source=shown(fact.source, longest=longest),
+        source=untranslated(fact.source, longest=longest),
         as_of=date_text(fact.as_of),
         confidence=called(CONFIDENCE, fact.confidence),
         owner=owner_of(fact.kind),

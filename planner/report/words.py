@@ -336,6 +336,11 @@ def comma_separated(items: Iterable[str]) -> str:
     return _(", ").join(items)
 
 
+def semicolon_separated(items: Iterable[str]) -> str:
+    """The same for items that hold commas themselves."""
+    return _("; ").join(items)
+
+
 def in_sentence(label: str) -> str:
     """A label inside a sentence: English writes it small, German its nouns with a capital everywhere.
 

@@ -31,6 +31,7 @@ from planner.report.words import (
     TargetWords,
     called,
     comma_separated,
+    semicolon_separated,
     spoken,
 )
 from planner.units import MILLI
@@ -170,7 +171,7 @@ def config_value(value: ConfigValue) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, Mapping):
-        return "; ".join(offload_words(value)) or _("none")
+        return semicolon_separated(offload_words(value)) or _("none")
     if isinstance(value, int):
         return whole(value)
     return figure(value, 6) if isinstance(value, float) else shown(str(value))
