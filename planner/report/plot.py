@@ -18,7 +18,7 @@ HEIGHT = 220
 TOP = 18
 BOTTOM = 24
 """Kept free for the labels of the axes, in pixels."""
-NUM_STEPS = 24
+NUM_STEPS = 12
 """Straight pieces that a curve is drawn as."""
 NUM_LINES = 4
 """Line styles: colour and dashes; further lines start again, told apart by their letter."""
