@@ -350,3 +350,24 @@ class PeriodsView:
     demand: tuple[DemandRow, ...]
     orders: tuple[OrderRow, ...]
     note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivationLine:
+    """One step: formula, numbers put in, result. English in every language, as `plan explain` prints it."""
+
+    figure: str
+    formula: str
+    numbers: str
+    result: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivationView:
+    """All steps of one workload."""
+
+    letter: str
+    tone: str
+    name: str
+    lines: tuple[DerivationLine, ...]

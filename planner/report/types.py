@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planner.report.sections import (
+    DerivationView,
     FacilityView,
     HorizonView,
     PeriodsView,
@@ -390,6 +391,8 @@ class ReportView:
     """For the interactive page."""
     outlook: tuple[str, ...]
     """What would change the answer, a sentence a line: one more node, other prices, less power, one GPU type."""
+    derivations: tuple[DerivationView, ...]
+    """How each figure comes about; for engineers alone."""
     evidence: tuple[EvidenceRow, ...]
     unproven: tuple[str, ...]
     """What no device has measured, a workload a line."""

@@ -18,6 +18,7 @@ from planner.report.decision import (
     key_figures,
     status_word,
 )
+from planner.report.derivations import derivation_views
 from planner.report.evidence import evidence_rows, unproven_lines
 from planner.report.facility import facility_view
 from planner.report.horizon import horizon_view
@@ -106,7 +107,7 @@ def _view(plan: Plan, audience: str) -> ReportView:
     head = masthead(plan)
     periods, facility = periods_view(plan), facility_view(plan)
     # Both follow from a fleet that stays the same.
-    horizon, sensitivity = (None, None) if plan.periods else (horizon_view(plan), sensitivity_view(plan))
+    horizon, sensitivity = horizon_view(plan), sensitivity_view(plan)
     risks = risk_rows(plan, workloads)
     further = {"periods": periods, "horizon": horizon, "sensitivity": sensitivity, "facility": facility, "risks": risks}
     rejected = tuple(rejected_group(w.name, w.rejected, index=i) for i, w in enumerate(plan.workloads) if w.rejected)
@@ -148,6 +149,7 @@ def _view(plan: Plan, audience: str) -> ReportView:
         signoff=signoff_view(plan, author=head.author, status_word=status_word(plan)),
         whatif=whatif_view(plan),
         outlook=tuple(outlook_lines(plan)),
+        derivations=derivation_views(plan) if "derivations" in AUDIENCES[audience] else (),
         evidence=evidence_rows(plan),
         unproven=tuple(unproven_lines(plan)),
         facts=facts_view((*plan.inputs.assumptions, *plan.inputs.facts)),
@@ -204,6 +206,7 @@ def _sections(
         "evidence": bool(plan.evidence),
         "assumptions": bool(plan.inputs.facts or plan.inputs.assumptions),
         "reproduce": True,
+        "derivations": any(w.derivation for w in plan.workloads),
         "signoff": plan.infeasible is None,
         "glossary": True,
         **further,

@@ -220,6 +220,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "risks": marked("Risks"),
         "evidence": marked("Validation evidence"),
         "assumptions": marked("Assumptions and sources"),
+        "derivations": marked("How the figures come about"),
         "reproduce": marked("Reproducing this plan"),
         "signoff": marked("Versions and approval"),
         "glossary": marked("Glossary"),
@@ -228,7 +229,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
 
 AUDIENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "all": tuple(SECTIONS),
+        "all": tuple(key for key in SECTIONS if key != "derivations"),
         "management": (
             *("decision", "infeasible", "materials", "periods", "fleet", "horizon", "sensitivity"),
             *("proof", "risks", "signoff", "glossary"),
@@ -249,7 +250,7 @@ AUDIENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
                 "rejected",
                 "proof",
             ),
-            *("risks", "evidence", "assumptions", "reproduce", "glossary"),
+            *("risks", "evidence", "assumptions", "derivations", "reproduce", "glossary"),
         ),
     }
 )
