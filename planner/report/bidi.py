@@ -21,8 +21,8 @@ _WORD = re.compile(rf"(?:[^\s{_RTL}\u200c{ISOLATE}{POP}]|[{_DIGITS}])+")
 _CORE = re.compile(rf"[^\W_{_RTL}]|[{_DIGITS}]")
 """A letter or digit that reads from left to right."""
 _LETTER = re.compile(f"[{_RTL}]")
-_NEEDS_CARE = re.compile(rf"[\s{_RTL}]|^[-+−±<>≤≥≈~(]")
-"""A word alone reads in its own order; an id, a colour or a place on a chart is nothing else and stays as it is."""
+_NEEDS_CARE = re.compile(rf"(?!^[\d\s.,%]*$)(?:.*[\s{_RTL}]|[-+−±<>≤≥≈~(])", re.DOTALL)
+"""A word alone reads in its own order; an id, a colour, a dash pattern or a place on a chart stays as it is."""
 _ENDS = ".,;:!?…"
 _OPENING, _CLOSING = "([{", ")]}"
 
@@ -35,7 +35,7 @@ def isolated(text: str) -> str:
     ...     isolated("بها 27.64 USD/h.") == f"بها {ISOLATE}27.64 USD/h{POP}."
     True
     """
-    if spoken_now().language.direction == "ltr" or not _NEEDS_CARE.search(text) or not _CORE.search(text):
+    if spoken_now().language.direction == "ltr" or not _NEEDS_CARE.match(text) or not _CORE.search(text):
         return text
     if not _LETTER.search(text):
         return _wrapped(text.split(" "), is_whole=True)

@@ -11,7 +11,7 @@ from planner.report.dates import date_text
 from planner.report.language import _, ngettext
 from planner.report.numbers import Sum, dealt_out, exact_sum, figure, fixed, money, money_sum, percent, shown, whole
 from planner.report.types import Bill, BillRow, Cell, NodeGroup, Segment
-from planner.report.words import CONFIDENCE, LOW_CONFIDENCE, PROCUREMENT, called, comma_separated, listed
+from planner.report.words import CONFIDENCE, LOW_CONFIDENCE, PROCUREMENT, PROVIDERS, called, comma_separated, listed
 from planner.report.workloads import UNKNOWN
 from planner.units import MICRO, ceil_div
 
@@ -134,7 +134,7 @@ def _row(
         number=str(index + 1),
         item=f"{whole(line.nodes)} × {shown(line.node)}",
         offer=shown(line.offer),
-        provider=shown(line.provider),
+        provider=called(PROVIDERS, line.provider) if line.provider in PROVIDERS else shown(line.provider),
         procurement=how_text(plan, line),
         gpu=shown(gpu),
         nodes=whole(line.nodes),

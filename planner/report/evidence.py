@@ -8,8 +8,9 @@ from planner.plan.types import EvidenceFigure, NearRecord, Plan
 from planner.report.dates import date_text
 from planner.report.language import _, marked
 from planner.report.numbers import fixed, localised, shown, whole
+from planner.report.phrases import untranslated
 from planner.report.types import EvidenceRow
-from planner.report.words import called, comma_separated, listed
+from planner.report.words import called, listed
 from planner.units import GIB, MILLI
 
 RULE_WORDS = {
@@ -43,7 +44,7 @@ def row(workload: str, near: NearRecord, figure: EvidenceFigure) -> EvidenceRow:
     return EvidenceRow(
         workload=shown(workload),
         source=source_text(near),
-        differs=comma_separated(shown(d) for d in near.differs) or _(SAME),
+        differs=untranslated(", ".join(near.differs)) or _(SAME),
         figure=called(RULE_WORDS, figure.rule),
         measured=quantity(figure.measured, figure.unit),
         predicted=_("unknown") if figure.predicted is None else quantity(figure.predicted, figure.unit),

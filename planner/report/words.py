@@ -43,6 +43,10 @@ PROCUREMENT: Mapping[str, str] = MappingProxyType(
 CHECKPOINTING: Mapping[str, str] = MappingProxyType({"full": marked("full"), "selective": marked("selective")})
 
 
+PROVIDERS: Mapping[str, str] = MappingProxyType({"owned": marked("owned"), "purchase": marked("purchase")})
+"""What stands for a provider where nobody else provides."""
+
+
 class TargetWords(NamedTuple):
     """How a target of the spec is called, its unit, and which side of it is good."""
 
