@@ -1,6 +1,6 @@
 """Message catalogs of the reports: `python -m benchmarks.languages` collects, merges and compiles them.
 
-Collects the texts of planner/report/, planner/explain/classic.py and templates/ into messages.pot, brings each
+Collects the texts of planner/report/, planner/explain/ and templates/ into messages.pot, brings each
 language's messages.po up to it (a text that changed loses its translation) and compiles messages.mo. Then it prints
 what is still to be translated; exit code 1 when that is anything.
 """
@@ -24,7 +24,7 @@ from planner.report.language import DOMAIN, ENGLISH, LANGUAGES, LOCALES
 ROOT = Path(__file__).parent.parent
 SOURCES = (
     ("python", ROOT / "planner/report", "*.py"),
-    ("python", ROOT / "planner/explain", "classic.py"),
+    ("python", ROOT / "planner/explain", "*.py"),
     ("jinja2.ext:babel_extract", ROOT / "templates", "*.j2"),
 )
 KEYWORDS = {**DEFAULT_KEYWORDS, "marked": None}

@@ -25,6 +25,18 @@ def test_the_classic_page_is_what_the_command_prints(
     golden(ROOT / "plans/classic/classic.md", capsys.readouterr().out)
 
 
+def test_the_persian_page_is_what_the_command_prints(
+    golden: Callable[[Path, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(["explain", "--classic", "--language", "fa", "--html"])
+    assert stopped.value.code == 0
+    page = capsys.readouterr().out
+    assert '<html lang="fa" dir="rtl">' in page
+    assert "1,073,741,824" in page
+    golden(ROOT / "plans/classic/classic.fa.html", page)
+
+
 @pytest.fixture(scope="module")
 def classic() -> dict[str, WorkloadEstimate]:
     spec = load_spec(ROOT / "plans/classic/estimates.yaml").spec

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from planner.cli.console import answer
-from planner.cli.options import plan_file
+from planner.cli.options import InLanguage, ReportLanguage, plan_file
 from planner.errors import InputError, UnknownNameError
 
 CLASSIC = "classic/estimates.yaml"
@@ -26,13 +26,17 @@ def explain(
     classic: Annotated[
         bool, typer.Option("--classic", help="Print the worked example of the README (Markdown) instead.")
     ] = False,
+    html: Annotated[bool, typer.Option("--html", help="With --classic: print a page of HTML instead.")] = False,
+    language: InLanguage = None,
 ) -> None:
     """Derive the figures of a plan.
 
     Step by step: formula, numbers put in, result, source; and why the runner-up lost.
     """
+    if (html or language is not None) and not classic:
+        raise InputError("--html and --language go with --classic")
     if classic:
-        answer(classic_text())
+        answer(classic_text(language or ReportLanguage.ENGLISH, as_page=html))
         return
     if plan is None:
         raise InputError("name a plan.json, or --classic for the worked example")
@@ -46,11 +50,13 @@ def explain(
     answer(explain_plan(document, workload=workload, markdown=markdown))
 
 
-def classic_text() -> str:
+def classic_text(language: str, *, as_page: bool) -> str:
     """The worked example with today's catalogs and formulas; its first workload is the one the rule is tried on."""
     from planner.catalog.load import Catalog
     from planner.estimate.run import estimate_spec
-    from planner.explain.classic import cache_shape, classic_page
+    from planner.explain.article import as_html, as_markdown
+    from planner.explain.classic import cache_shape, classic_article
+    from planner.report.language import speaking
     from planner.resources import data_folder
     from planner.spec.load import load_spec
     from planner.spec.types import InferWorkload
@@ -69,4 +75,7 @@ def classic_text() -> str:
         num_tokens=first.sequence.input,  # the one token of the answer is never read again, so never cached
         value_bytes=round(catalog.precision(first.precision[0]).bits) // BITS_PER_BYTE,
     )
-    return classic_page(shape, estimate_spec(spec, catalog))
+    estimates = estimate_spec(spec, catalog)
+    with speaking(language):
+        article = classic_article(shape, estimates)
+        return as_html(article) if as_page else as_markdown(article)

@@ -8,13 +8,40 @@ from dataclasses import dataclass
 from planner.architecture.types import Attention, Model
 from planner.errors import InputError
 from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
+from planner.explain.article import Article, Part, as_markdown, formula, heading, sentence, table
 from planner.report.bars import ordered_parts, part_label, rounded_parts
-from planner.report.markdown import escaped
-from planner.report.numbers import factor, fixed, gib_units, one_unit, shown, told_apart, unit_text, whole
-from planner.units import GIB, MB, short_bytes
+from planner.report.language import _, marked
+from planner.report.numbers import (
+    binary_size,
+    factor,
+    fixed,
+    gib_units,
+    one_unit,
+    shown,
+    told_apart,
+    unit_text,
+    whole,
+)
+from planner.report.phrases import translated
+from planner.units import GIB, MB
 
 SEPARATOR = " / "
 """Between the group and the label in the names of the example's workloads."""
+NAMES = (
+    marked("{model} in four formats"),
+    marked("{model} answers and learns"),
+    marked("{model} with twice the batch"),
+    marked("{model} at twice the length with {kind} attention"),
+    marked("{model} learning at twice the length with {kind} attention"),
+    marked("batch {n}"),
+    marked("{n} tokens"),
+    marked("inference {format}"),
+    marked("training"),
+    marked("training with checkpoints"),
+    marked("full training"),
+    marked("{n} GB card {format}"),
+)
+"""Groups and labels of the shipped example."""
 FITS = "fits"
 """The group whose table says what fits where; its first entry is the worked example itself."""
 
@@ -85,7 +112,12 @@ def groups_of(document: EstimateDocument) -> Mapping[str, tuple[tuple[str, Workl
 
 
 def classic_page(shape: CacheShape, document: EstimateDocument) -> str:
-    """The worked example as Markdown, every number from the estimates given.
+    """The worked example as Markdown, in the language in use. Raises InputError as `classic_article`."""
+    return as_markdown(classic_article(shape, document))
+
+
+def classic_article(shape: CacheShape, document: EstimateDocument) -> Article:
+    """The worked example, every number from the estimates given.
 
     The group `fits` comes first, its first entry being the example itself; each further group becomes a table that
     compares its entries with the first of them. Raises InputError as `groups_of` does, and when there is no `fits`.
@@ -93,60 +125,58 @@ def classic_page(shape: CacheShape, document: EstimateDocument) -> str:
     groups = groups_of(document)
     if FITS not in groups:
         raise InputError(f"the example needs workloads named {FITS!r} + {SEPARATOR!r} + a label")
-    _, example = groups[FITS][0]
-    lines = [
-        f"# Does {escaped(shown(example.model))} fit a 16 GB card?",
-        "",
-        *_cache_section(shape, example),
-        *_memory_section(example),
-        *_fits_section(groups[FITS]),
-    ]
+    _label, example = groups[FITS][0]
+    parts = [*_cache_section(shape, example), *_memory_section(example), *_fits_section(groups[FITS])]
     for name, rows in groups.items():
         if name != FITS:
-            lines += comparison(name[:1].upper() + name[1:], rows)
-    return "\n".join(lines).rstrip("\n") + "\n"
+            parts += comparison(name[:1].upper() + name[1:], rows)
+    title = _("Does {model} fit a 16 GB card?").format(model=shown(example.model))
+    return Article(title=title, parts=tuple(parts))
 
 
-def _cache_section(shape: CacheShape, example: WorkloadEstimate) -> list[str]:
+def _cache_section(shape: CacheShape, example: WorkloadEstimate) -> list[Part]:
     one, every = shape.one_layer_bytes, shape.all_layers_bytes
     factors = (
-        f"{shape.batch} × {shape.num_heads} × {whole(shape.num_tokens)} × {shape.head_dim} × 2 × {shape.value_bytes}"
+        f"{whole(shape.batch)} × {whole(shape.num_heads)} × {whole(shape.num_tokens)} × {whole(shape.head_dim)} × "
+        f"{whole(2)} × {whole(shape.value_bytes)}"
     )
     held = example.memory.per_gpu_bytes["kv_cache"]
     verdict = (
-        "the estimate below holds exactly that"
+        _("The rule is {layers} times too small; the estimate below holds exactly that.")
         if held == every
-        else f"the estimate below holds {whole(held)} bytes, with what its engine allocates beside"
+        else _(
+            "The rule is {layers} times too small; the estimate below holds {bytes} bytes, with what its engine "
+            "allocates beside."
+        )
     )
+    once = _("{factors} = {bytes} bytes = {megabytes} MB ({size})")
+    layers = _("That is the cache of **one layer**. The model has {layers} layers:")
+    total = _("{bytes} × {layers} = {total} bytes = {size}")
     return [
-        "## The rule, and what it leaves out",
-        "",
-        "A popular rule for the KV cache multiplies batch × heads × length × head dimension × 2 × bytes:",
-        "",
-        f"    {factors} = {whole(one)} bytes = {fixed(one / MB)} MB ({short_bytes(one)})",
-        "",
-        f"That is the cache of **one layer**. The model has {shape.num_layers} layers:",
-        "",
-        f"    {whole(one)} × {shape.num_layers} = {whole(every)} bytes = {short_bytes(every)}",
-        "",
-        f"The rule is {shape.num_layers} times too small; {verdict}.",
-        "",
+        heading(_("The rule, and what it leaves out")),
+        sentence(_("A popular rule for the KV cache multiplies batch × heads × length × head dimension × 2 × bytes:")),
+        formula(
+            once.format(factors=factors, bytes=whole(one), megabytes=fixed(one / MB), size=binary_size(one)),
+        ),
+        sentence(layers.format(layers=whole(shape.num_layers))),
+        formula(
+            total.format(bytes=whole(one), layers=whole(shape.num_layers), total=whole(every), size=binary_size(every))
+        ),
+        sentence(verdict.format(layers=whole(shape.num_layers), bytes=whole(held))),
     ]
 
 
-def _memory_section(example: WorkloadEstimate) -> list[str]:
+def _memory_section(example: WorkloadEstimate) -> list[Part]:
     memory = example.memory
     parts = ordered_parts(memory.per_gpu_bytes)
     *shares, peak = gib_cells(parts, memory.device_peak_bytes, 3)
     rows = [[part_label(key), whole(n), cell] for (key, n), cell in zip(parts, shares, strict=True)]
-    rows.append(["**Peak on the device**", whole(memory.device_peak_bytes), peak])
+    rows.append([_("**Peak on the device**"), whole(memory.device_peak_bytes), peak])
+    counted = _("The name rounds the size; counted tensor by tensor the model has **{params}** parameters.")
     return [
-        "## What else it takes",
-        "",
-        "The name rounds the size; counted tensor by tensor the model has "
-        f"**{whole(example.params_total)}** parameters.",
-        "",
-        *_table(["part", "bytes", "GiB"], rows),
+        heading(_("What else it takes")),
+        sentence(counted.format(params=whole(example.params_total))),
+        table([_("part"), _("bytes"), _("GiB")], rows),
     ]
 
 
@@ -160,37 +190,43 @@ def gib_cells(parts: Sequence[tuple[str, int]], total: int, digits: int) -> list
     """
     units = gib_units(total, digits)
     cells = [
-        unit_text(u, digits) if u else f"<{one_unit(digits)}" if n else "0"
-        for (_, n), u in zip(parts, rounded_parts(parts, units, digits), strict=True)
+        unit_text(u, digits) if u else f"<{one_unit(digits)}" if n else whole(0)
+        for (_key, n), u in zip(parts, rounded_parts(parts, units, digits), strict=True)
     ]
     return [*cells, unit_text(units, digits)]
 
 
-def _fits_section(rows: Sequence[tuple[str, WorkloadEstimate]]) -> list[str]:
+def _fits_section(rows: Sequence[tuple[str, WorkloadEstimate]]) -> list[Part]:
     cells = []
+    no = _("**no**")
     for label, w in rows:
         needs, has = told_apart(w.memory.device_peak_bytes / GIB, w.memory.usable_bytes / GIB, digits=2)
-        cells.append([label, w.gpu_name, str(w.config.get("precision", "")), needs, has, "yes" if w.fits else "**no**"])
+        fits = _("yes") if w.fits else no
+        cells.append([named(label), w.gpu_name, str(w.config.get("precision", "")), needs, has, fits])
     return [
-        "## What it fits",
-        "",
-        "A card is compared by the memory its driver reports, not by the number on its box.",
-        "",
-        *_table(["", "card", "precision", "needs GiB", "has GiB", "fits"], cells),
+        heading(_("What it fits")),
+        sentence(_("A card is compared by the memory its driver reports, not by the number on its box.")),
+        table(["", _("card"), _("precision"), _("needs GiB"), _("has GiB"), _("fits")], cells),
     ]
 
 
-def comparison(title: str, rows: Sequence[tuple[str, WorkloadEstimate]]) -> list[str]:
+def comparison(title: str, rows: Sequence[tuple[str, WorkloadEstimate]]) -> list[Part]:
     """A table of estimates by part of memory, in GiB, the last column the peak against the first row's."""
-    keys = _parts_in(w for _, w in rows)
+    keys = _parts_in(w for _label, w in rows)
     base = rows[0][1].memory.device_peak_bytes
     cells = []
     for label, w in rows:
         peak = w.memory.device_peak_bytes
         parts = [(key, w.memory.per_gpu_bytes.get(key, 0)) for key in keys]
-        cells.append([label, *gib_cells(parts, peak, 2), factor(peak / base)])
-    head = ["", *(part_label(key) for key in keys), "peak, GiB", "against the first"]
-    return [f"## {escaped(shown(title))}", "", *_table(head, cells)]
+        cells.append([named(label), *gib_cells(parts, peak, 2), factor(peak / base)])
+    head = ["", *(part_label(key) for key in keys), _("peak, GiB"), _("against the first")]
+    return [heading(named(title)), table(head, cells)]
+
+
+def named(text: str) -> str:
+    """A group or label of the example in the language in use; one that is not known stays as it is."""
+    found = translated(text, NAMES)
+    return text if found is None else found
 
 
 def _parts_in(estimates: Iterable[WorkloadEstimate]) -> tuple[str, ...]:
@@ -199,15 +235,4 @@ def _parts_in(estimates: Iterable[WorkloadEstimate]) -> tuple[str, ...]:
     for w in estimates:
         for key, n in w.memory.per_gpu_bytes.items():
             largest[key] = max(largest.get(key, 0), n)
-    return tuple(key for key, _ in ordered_parts(largest))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    body = ["| " + " | ".join(_cell(c) for c in row) + " |" for row in rows]
-    return ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *body, ""]
-
-
-def _cell(text: str) -> str:
-    """Our own bold marks stay; everything else is text."""
-    inner = text.removeprefix("**").removesuffix("**")
-    return f"**{escaped(shown(inner))}**" if text != inner else escaped(shown(text))
+    return tuple(key for key, _bytes in ordered_parts(largest))

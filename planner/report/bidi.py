@@ -21,7 +21,7 @@ _WORD = re.compile(rf"(?:[^\s{_RTL}\u200c{ISOLATE}{POP}]|[{_DIGITS}])+")
 _CORE = re.compile(rf"[^\W_{_RTL}]|[{_DIGITS}]")
 """A letter or digit that reads from left to right."""
 _LETTER = re.compile(f"[{_RTL}]")
-_NEEDS_CARE = re.compile(rf"(?!^[\d\s.,%]*$)(?:.*[\s{_RTL}]|[-+−±<>≤≥≈~(])", re.DOTALL)
+_NEEDS_CARE = re.compile(rf"(?!^[\d\s.,%]*$)(?:.*[\s{_RTL}]|[-+−±<>≤≥≈~(]|.*×$)", re.DOTALL)
 """A word alone reads in its own order; an id, a colour, a dash pattern or a place on a chart stays as it is."""
 _ENDS = ".,;:!?…"
 _OPENING, _CLOSING = "([{", ")]}"

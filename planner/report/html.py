@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from planner.errors import InputError
 from planner.report.bidi import isolated
-from planner.report.language import ENGLISH, Language, _, ngettext, pgettext, speaking
+from planner.report.language import ENGLISH, Language, _, ngettext, pgettext, speaking, spoken_now
 from planner.report.phrases import Foreign
 from planner.report.types import ReportView
 from planner.resources import data_folder
@@ -53,6 +53,13 @@ def render_html(view: ReportView, *, templates: Path | None = None, page: str = 
         if templates is None:
             raise
         raise InputError(f"{_place(err, folders[0])}: {err}") from err
+
+
+def render_page(name: str, **values: object) -> str:
+    """A shipped page that is no report of a plan, in the language in use."""
+    folders, language = _folders(None), spoken_now().language
+    template = _environment(folders, language).get_template(name)
+    return template.render(styles=_styles(folders, language), language=language, **values)
 
 
 def _folders(templates: Path | None) -> tuple[Path, ...]:

@@ -9,6 +9,7 @@ import pytest
 from planner.architecture.types import Attention, Block, Model
 from planner.errors import InputError
 from planner.estimate.document import EstimateDocument, FailedEstimate, WorkloadEstimate
+from planner.explain.article import Article, as_markdown
 from planner.explain.classic import CacheShape, cache_shape, classic_page, comparison, groups_of
 from planner.units import GIB, MIB
 
@@ -95,7 +96,8 @@ def test_a_cache_that_is_not_the_rule_times_layers_is_not_called_equal(document:
 
 
 def test_a_comparison_shows_each_part_and_the_growth_of_the_peak(document: EstimateDocument) -> None:
-    lines = comparison("Doubling the batch", groups_of(document)["doubling the batch"])
+    parts = comparison("Doubling the batch", groups_of(document)["doubling the batch"])
+    lines = as_markdown(Article(title="Example", parts=tuple(parts))).splitlines()[2:]
     assert lines[4] == "| batch 1 | 8.00 | 1.00 | 0.50 | 9.50 | 1× |"
     assert lines[5] == "| batch 2 | 8.00 | 2.00 | 0.50 | 10.50 | 1.11× |"
 

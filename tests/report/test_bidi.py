@@ -51,6 +51,7 @@ def test_text_from_left_to_right_is_left_alone(text: str) -> None:
         ("(fp8، TP 2)", ["fp8", "TP 2"]),
         ("۲۷٫۶۴ GiB از ۸۰", ["۲۷٫۶۴ GiB", "۸۰"]),
         ("the price is low", ["the price is low"]),
+        ("1.5×", ["1.5×"]),
     ],
 )
 def test_runs_are_what_a_reader_takes_as_one(text: str, runs: list[str]) -> None:
