@@ -9,6 +9,7 @@ from planner.report.bars import at, letter, tone
 from planner.report.language import _
 from planner.report.numbers import factor, percent, shown, whole
 from planner.report.sections import DemandBar, DemandChart
+from planner.report.words import semicolon_separated
 
 MOST_CHARTS = 8
 """Services drawn; the table of periods holds all."""
@@ -35,7 +36,7 @@ def _chart(plan: Plan, index: int, name: str) -> DemandChart | None:
         return None
     ends = [(p.first_month, p.first_month + p.months) for p in plan.periods]
     bars = tuple(_bars(found, ends, highest))
-    told = "; ".join(f"{b.when}: {b.used}" for b in bars)
+    told = semicolon_separated(f"{b.when}: {b.used}" for b in bars)
     return DemandChart(
         letter=letter(index),
         tone=tone(index),

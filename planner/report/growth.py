@@ -9,7 +9,7 @@ from planner.report.numbers import factor, figure, percent, shown, whole
 from planner.report.plot import Line, curve, nice_ticks, plot, style
 from planner.report.sections import GrowthRow, GrowthView, Plot
 from planner.report.whatif import NextOrder, capacity, months_until, next_order
-from planner.report.words import semicolon_separated
+from planner.report.words import comma_separated, semicolon_separated
 
 GROWTHS_PER_MONTH = (0.02, 0.05, 0.10)
 """Growth of traffic for which the chart tells when capacity is full."""
@@ -108,7 +108,7 @@ def growth_plot(order: NextOrder) -> Plot:
         lines,
         label=_(
             "Demand that grows by {shares} a month against {factor} times that of the plan, which its nodes carry"
-        ).format(shares=", ".join(percent(g) for g in GROWTHS_PER_MONTH), factor=factor(order.demand_factor)),
+        ).format(shares=comma_separated(percent(g) for g in GROWTHS_PER_MONTH), factor=factor(order.demand_factor)),
         across=[(float(m), whole(m)) for m in range(0, PLOT_MONTHS + 1, 6)],
         up=[(t, figure(t)) for t in ticks],
     )

@@ -18,7 +18,7 @@ from planner.report.outlook import outlook_lines
 from planner.report.plot import nice_ticks, plot
 from planner.report.sections import ParetoView, SensitivityView, SwingRow, Tornado
 from planner.report.whatif import Recosted, Shares, capacity, energy_usd_per_hour, recosted
-from planner.report.words import semicolon_separated
+from planner.report.words import comma_separated, semicolon_separated
 from planner.report.workloads import rate_spread
 from planner.units import HOURS_PER_MONTH
 
@@ -209,7 +209,7 @@ def _tornado_notes(swings: Sequence[Swing]) -> Iterator[str]:
     missed = sorted({name for s in swings for name in s.missed})
     if missed:
         yield _("At the lower end of the speed these trainings would miss their target: {names}.").format(
-            names=", ".join(shown(n) for n in missed)
+            names=comma_separated(shown(n) for n in missed)
         )
 
 
