@@ -72,13 +72,17 @@ class Case:
     reentrant: bool
     shards: int
     """Data-parallel ranks that share out parameters, gradients and states (FSDP2)."""
+    replicas: int
+    """Data-parallel ranks that each hold all of it (DistributedDataParallel)."""
+    bucket_view: bool
+    """Their gradients are views of the buckets they are exchanged in."""
     tensor_parallel: int
     """Ranks that split every layer."""
 
     @property
     def gpus(self) -> int:
         """Ranks of the run."""
-        return self.shards * self.tensor_parallel
+        return self.shards * self.replicas * self.tensor_parallel
 
 
 def case_of(workload: Mapping[str, Any], keys: Keys) -> Case:
@@ -87,6 +91,8 @@ def case_of(workload: Mapping[str, Any], keys: Keys) -> Case:
     Raises CaseError for what is not simulated.
     """
     pin = workload.get("pin") or {}
+    if workload["mode"] == "infer" and (pin.get("data_parallel") or 1) != 1:
+        raise CaseError(f"data_parallel {pin['data_parallel']} is not simulated in inference")
     for width in WIDTHS:
         if (pin.get(width) or 1) != 1:
             raise CaseError(f"{width} {pin[width]} is not simulated")
@@ -127,7 +133,9 @@ def _infer(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
         step="",
         checkpointing=False,
         reentrant=False,
-        shards=_shards(pin, "zero3" if (pin.get("data_parallel") or 1) == 1 else "none"),
+        shards=1,
+        replicas=1,
+        bucket_view=False,
         tensor_parallel=int(pin.get("tensor_parallel") or 1),
     )
 
@@ -139,7 +147,7 @@ def _train(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
     adapters = None if method == "full" else _adapters(workload.get("lora") or {}, quantised=method == "qlora")
     autocast = options.get("autocast", precision.partition("-")[0]) if precision.endswith("-mixed") else "none"
     half = HALF.get(precision.partition("-")[0], "bfloat16")
-    shards = _shards(pin, _choice(workload, pin, "sharding", "none"))
+    shards, replicas = _data_parallel(pin, _choice(workload, pin, "sharding", "none"))
     micro, passes = _micro_batch(workload, pin)
     optimizer = _known("optimizer", workload.get("optimizer", "adamw"), OPTIMIZERS)
     step = _known("optimizer_step", options.get("optimizer_step", "foreach"), STEPS)
@@ -158,7 +166,7 @@ def _train(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
         all_logits=True,
         static_cache=False,
         pooled=False,
-        micro_batches=passes // shards,
+        micro_batches=passes // (shards * replicas),
         adapters=adapters,
         optimizer=optimizer,
         step=step,
@@ -166,6 +174,8 @@ def _train(workload: Mapping[str, Any], pin: Mapping[str, Any], keys: Keys) -> C
         == "full",
         reentrant=bool(options.get("checkpoint_reentrant", False)),
         shards=shards,
+        replicas=replicas,
+        bucket_view=bool(options.get("gradient_bucket_view", False)),
         tensor_parallel=int(pin.get("tensor_parallel") or 1),
     )
 
@@ -223,8 +233,9 @@ def _micro_batch(workload: Mapping[str, Any], pin: Mapping[str, Any]) -> tuple[i
     return int(micro), max(1, whole // int(micro))
 
 
-def _shards(pin: Mapping[str, Any], sharding: str) -> int:
+def _data_parallel(pin: Mapping[str, Any], sharding: str) -> tuple[int, int]:
+    """Ranks that share states out, and ranks that hold all of them."""
     ranks = int(pin.get("data_parallel") or 1)
-    if ranks > 1 and sharding != "zero3":
-        raise CaseError(f"data_parallel {ranks} is simulated with sharding zero3 alone, not {sharding}")
-    return ranks
+    if ranks > 1 and sharding not in ("none", "zero3"):
+        raise CaseError(f"data_parallel {ranks} is simulated with sharding zero3 or none, not {sharding}")
+    return (ranks, 1) if sharding == "zero3" else (1, ranks)

@@ -31,7 +31,7 @@ def depths(case: Case) -> tuple[int, int, int] | None:
     Layers whose kinds repeat are cut in whole periods, so that the last one keeps its kind.
     """
     config = models.hf_config(case.keys)
-    if case.shards * case.tensor_parallel > 1 or case.reentrant or config.is_encoder_decoder:
+    if case.gpus > 1 or case.reentrant or config.is_encoder_decoder:
         return None
     whole = models.num_layers(config)
     period = period_of(getattr(config, "layer_types", None) or ())

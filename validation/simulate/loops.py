@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from validation import inputs
-from validation.simulate import bnb
+from validation.simulate import bnb, ddp
 from validation.simulate.case import Case
 
 LEARNING_RATE = 1e-4
@@ -31,8 +31,8 @@ class Watch:
     holds: Callable[[torch.Tensor, str], None]
 
 
-def train(model: Any, case: Case, *, device: str, steps: int, watch: Watch) -> None:
-    """Whole optimizer steps; from the second on, the optimizer's state is there."""
+def train(model: Any, case: Case, *, device: str, steps: int, watch: Watch, forward: Any = None) -> None:
+    """Whole optimizer steps; from the second on, the optimizer's state is there. `forward` is called for the model."""
     model.train()
     if case.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": case.reentrant})
@@ -41,8 +41,9 @@ def train(model: Any, case: Case, *, device: str, steps: int, watch: Watch) -> N
     learning = [p for p in model.parameters() if p.requires_grad]
     optimizers = [o for group in of_one_kind(learning) for o in optimizers_of(case, model, group)]
     for step in range(steps):
-        for _ in range(case.micro_batches):
-            _pass(model, case, device, watch, step)
+        for number in range(case.micro_batches):
+            with ddp.exchanging(forward, now=number == case.micro_batches - 1):
+                _pass(model, case, device, watch, step, forward or model)
         watch.begin(f"step:{step}")
         for optimizer in optimizers:
             optimizer.step()
@@ -56,7 +57,7 @@ def train(model: Any, case: Case, *, device: str, steps: int, watch: Watch) -> N
         watch.begin(f"between:{step}")
 
 
-def _pass(model: Any, case: Case, device: str, watch: Watch, step: int) -> None:
+def _pass(model: Any, case: Case, device: str, watch: Watch, step: int, forward: Any) -> None:
     """One micro-batch forward and backward."""
     watch.begin(f"inputs:{step}")
     fed = inputs.prompt(model.config, sequences=case.sequences, tokens=case.tokens, device=device)
@@ -66,7 +67,7 @@ def _pass(model: Any, case: Case, device: str, watch: Watch, step: int) -> None:
     cache = {"use_cache": False} if inputs.generates(model.config, model) else {}
     watch.begin(f"forward:{step}")
     with autocast(case, device):
-        loss = model(**fed, labels=targets, **cache).loss
+        loss = forward(**fed, labels=targets, **cache).loss
     if case.micro_batches > 1:
         loss = loss / case.micro_batches
     watch.begin(f"backward:{step}")

@@ -22,6 +22,7 @@ PART_OF: Mapping[str, str] = {
     "kv_cache": "kv_cache",
     "logits": "logits",
     "workspace": "workspace",
+    "buckets": "workspace",
     "gathered": "workspace",
     "activations": "activations",
     "recompute": "activations",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from validation import models
-from validation.simulate import bnb, extrapolate, fsdp, loops, quantised, tensor_parallel
+from validation.simulate import bnb, ddp, extrapolate, fsdp, loops, quantised, tensor_parallel
 from validation.simulate.backend import like_cuda
 from validation.simulate.case import WEIGHTS, Adapters, Case
 from validation.simulate.kernels import kernel_bytes
@@ -95,7 +95,10 @@ def steps_of(model: Any, case: Case, tracker: Tracker, workspace_bytes: int = 0)
     with like_cuda() as used, tracker, resizes_followed(tracker):
         if case.mode == "train":
             with bnb.without_kernels() if case.optimizer in bnb.OPTIMIZERS else contextlib.nullcontext():
-                loops.train(model, case, device=DEVICE, steps=STEPS, watch=watch)
+                forward = model
+                if case.replicas > 1:
+                    forward = ddp.replicated(model, bucket_view=case.bucket_view, holds=watch.holds)
+                loops.train(model, case, device=DEVICE, steps=STEPS, watch=watch, forward=forward)
         else:
             loops.infer(model, case, device=DEVICE, watch=watch)
     return used
@@ -107,6 +110,10 @@ def sharded(model: Any, case: Case, tracker: Tracker) -> Iterator[None]:
     if case.tensor_parallel > 1:
         with fsdp.ranks(tracker, case.tensor_parallel) as mesh:
             tensor_parallel.split_model(model, mesh)
+            yield
+        return
+    if case.replicas > 1:
+        with fsdp.ranks(tracker, case.replicas):
             yield
         return
     if case.shards == 1:

@@ -13,7 +13,7 @@ from planner.estimate.memory.states import keeps_masters
 from planner.estimate.memory.train_loss import head_calls, tokens_of
 from planner.estimate.memory.train_states import flat_gradients
 from planner.estimate.memory.weights import Split, largest_matrix_params, parameter_split, weight_split
-from planner.estimate.types import Floats, Hardware, TrainJob, TrainWays
+from planner.estimate.types import Bools, Floats, Hardware, TrainJob, TrainWays
 
 FULL_BYTES = 4
 PREFETCHED_UNITS = 1
@@ -28,11 +28,9 @@ def sharding_buffers(job: TrainJob, ways: TrainWays, gradients: Floats, *, momen
     unit and, but at the loss, the prefetched one; in backward the reduce-scatter input. DeepSpeed: its configured
     buckets.
     """
-    data = ways.data_parallel * ways.context_parallel
-    parallel = data > 1
+    parallel = ways.data_parallel * ways.context_parallel > 1
     if job.sharding == "none":
-        doubled = job.engine.flag("ddp_buckets") and not job.engine.flag("gradient_bucket_view")
-        return np.where(parallel, gradients * doubled, 0.0)
+        return bucket_bytes(job, ways, gradients)
     elements = job.engine.optional_number("zero_bucket_elements")
     fixed = 0.0 if elements is None else elements * HALF * (2 if job.engine.flag("overlap_comm") else 1)
     if job.sharding != "zero3":
@@ -46,6 +44,20 @@ def sharding_buffers(job: TrainJob, ways: TrainWays, gradients: Floats, *, momen
     units = (1 if moment == "loss" else 1 + PREFETCHED_UNITS) * unit + reduce_input * reduces
     offloaded = ways.params_cpu > 0
     return np.where(parallel | offloaded, units + root + fixed, 0.0)
+
+
+def bucket_bytes(job: TrainJob, ways: TrainWays, gradients: Floats) -> Floats:
+    """DDP's buckets, which stand from the start: as much as all gradients, or nothing where these are views of them."""
+    doubled = job.sharding == "none" and job.engine.flag("ddp_buckets") and not job.engine.flag("gradient_bucket_view")
+    result: Floats = np.where(ways.data_parallel * ways.context_parallel > 1, gradients * doubled, 0.0)
+    return result
+
+
+def gradients_are_views(job: TrainJob, ways: TrainWays) -> Bools:
+    """Gradients are views of DDP's buckets, which nothing frees between steps."""
+    views = job.sharding == "none" and job.engine.flag("ddp_buckets") and job.engine.flag("gradient_bucket_view")
+    result: Bools = (ways.data_parallel * ways.context_parallel > 1) & views
+    return result
 
 
 def gathered(job: TrainJob) -> tuple[Split, int]:

@@ -16,8 +16,10 @@ from planner.estimate.memory.train_activations import (
 )
 from planner.estimate.memory.train_buffers import (
     Moment,
+    bucket_bytes,
     cast_bytes,
     dequant_bytes,
+    gradients_are_views,
     head_cast_bytes,
     head_params,
     layer_cast_bytes,
@@ -120,6 +122,7 @@ def phases_of(job: TrainJob, ways: TrainWays, states: States) -> tuple[Phase, ..
                 held_gradients("gradients", states.gradients),
                 Item(part="optimizer", label="temporaries of the step", amount=states.step_temporary),
                 Item(part="workspace", label="parameters that stay gathered", amount=standing_root_bytes(job, ways)),
+                Item(part="workspace", label="gradient buckets", amount=bucket_bytes(job, ways, states.gradients)),
             ),
         ),
     )
@@ -170,7 +173,8 @@ def last_backward(job: TrainJob, ways: TrainWays, others: tuple[Item, ...], firs
 def gradients_in_forward(job: TrainJob, ways: TrainWays, states: States) -> Floats:
     """Gradients that stand in forward: micro-batches accumulate, or the engine keeps its buffers."""
     accumulates = micro_batches(job, ways) > 1
-    result: Floats = np.where(accumulates | job.engine.flag("gradients_persist"), 1.0, 0.0) * states.gradients
+    views = gradients_are_views(job, ways)
+    result: Floats = np.where(accumulates | views | job.engine.flag("gradients_persist"), 1.0, 0.0) * states.gradients
     return result
 
 

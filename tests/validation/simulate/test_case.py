@@ -63,7 +63,7 @@ def test_inference_loads_onto_the_device_out_of_one_block_and_training_moves_ten
         (TRAIN | {"batch": 8}, "micro auto"),
         (TRAIN | {"optimizer": "adamw-paged-8bit"}, "optimizer adamw-paged-8bit"),
         (TRAIN | {"checkpointing": "selective"}, "checkpointing selective"),
-        (TRAIN | {"pin": {"data_parallel": 2}}, "data_parallel 2"),
+        (TRAIN | {"sharding": "zero1", "pin": {"data_parallel": 2}}, "data_parallel 2"),
         (TRAIN | {"pin": {"offload": {"optimizer_cpu": 1.0}}}, "offload"),
     ],
 )
