@@ -32,10 +32,7 @@ from planner.estimate.memory.weights import largest_matrix_params, parameter_spl
 from planner.estimate.types import Floats, TrainJob, TrainWays
 
 MOMENTS: tuple[Moment, ...] = ("forward", "loss", "backward")
-RECOMPUTED = "recomputed layer and its gradients"
 ONE_LAYER = "one layer and its gradients"
-LAYER_WORK = frozenset({RECOMPUTED, ONE_LAYER})
-"""Labels of what the backward of one layer works on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +111,9 @@ def phases_of(job: TrainJob, ways: TrainWays, states: States) -> tuple[Phase, ..
         ),
         first_backward(job, ways, (*buffers, head), np.maximum(first, last + edge), np.maximum(mlp, scores)),
         last_backward(job, ways, (*buffers, mlp_gradients(job, ways, states, stands)), first, mlp),
-        last_backward(job, ways, (*buffers, inner_gradients(job, ways, states, stands)), first, scores),
+        last_backward(
+            job, ways, (*buffers, inner_gradients(job, ways, states, stands)), first, scores, label="one layer's scores"
+        ),
         Phase(name="backward", items=(*buffers, embedding_gradients(job, ways, states))),
         Phase(
             name="optimizer",
@@ -151,12 +150,20 @@ def first_backward(job: TrainJob, ways: TrainWays, others: tuple[Item, ...], sav
         inside = last_layer_gradient_bytes(job, ways)
         gradients = Item(part="activations", label="gradients inside the last layer", amount=inside, scales=True)
         return Phase(name="backward", items=(*others, *kept("fullest stage", saved), gradients, copies))
-    recomputed = Item(part="activations", label=RECOMPUTED, amount=work, scales=True)
+    recomputed = Item(part="activations", label="recomputed layer and its gradients", amount=work, scales=True)
     copies = weight_copies(layer_cast_bytes(job, ways))
     return Phase(name="backward", items=(*others, *kept("fullest stage", saved), recomputed, copies))
 
 
-def last_backward(job: TrainJob, ways: TrainWays, others: tuple[Item, ...], first: Floats, work: Floats) -> Phase:
+def last_backward(
+    job: TrainJob,
+    ways: TrainWays,
+    others: tuple[Item, ...],
+    first: Floats,
+    work: Floats,
+    *,
+    label: str = ONE_LAYER,
+) -> Phase:
     """Backward of the first layer: one layer, and the other micro-batches in flight."""
     waiting = first * (1.0 - 1.0 / in_flight(job, ways))
     return Phase(
@@ -164,7 +171,7 @@ def last_backward(job: TrainJob, ways: TrainWays, others: tuple[Item, ...], firs
         items=(
             *others,
             *kept("first stage for other micro-batches", waiting),
-            Item(part="activations", label=ONE_LAYER, amount=work, scales=True),
+            Item(part="activations", label=label, amount=work, scales=True),
             weight_copies(layer_cast_bytes(job, ways)),
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.estimate.memory.device import steady_bytes
-from planner.estimate.memory.train_phases import LAYER_WORK, Phase
+from planner.estimate.memory.train_phases import ONE_LAYER, Phase
 from planner.estimate.memory.train_states import States
 from planner.estimate.types import Floats, TrainJob
 
@@ -50,7 +50,7 @@ def largest(columns: list[Floats]) -> Floats:
 
 def layer_blocks(job: TrainJob, passes: list[Phase]) -> Floats:
     """Cached blocks of the layers, where lengths vary."""
-    return layer_share(job) * largest([i.amount for p in passes for i in p.items if i.label in LAYER_WORK])
+    return layer_share(job) * largest([i.amount for p in passes for i in p.items if i.label == ONE_LAYER])
 
 
 def layer_share(job: TrainJob) -> float:
