@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--force", action="store_true", help="start although others use the card")
     made.add_argument("--again", action="store_true", help="run trials that have a record already, too")
     made.add_argument("--no-emulation", action="store_true", help="leave a larger card as it is")
-    made.add_argument("--gguf", type=Path, metavar="FILE", help="model file for llama.cpp")
+    made.add_argument("--gguf", type=Path, metavar="FILE", help="model file for llama.cpp; default: random weights")
     made.add_argument("--emit", choices=TARGETS, help="write jobs for a cluster instead of running")
     made.add_argument("--collect", type=Path, metavar="DIR", help="make records of what emitted jobs left")
     made.add_argument("--import-lines", type=Path, metavar="FILE", help="make records of raw measured JSON lines")

@@ -72,7 +72,7 @@ def validate(
     ] = "html",
     gguf: Annotated[
         Path | None,
-        typer.Option("--gguf", metavar="FILE", help="Model file for llama.cpp, which has no dummy weights."),
+        typer.Option("--gguf", metavar="FILE", help="Model file for llama.cpp; default: one of random weights."),
     ] = None,
 ) -> None:
     """Replay the chosen configuration; write measured beside predicted.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from validation import engines
 from validation.card import Card
 from validation.engines import llamacpp, sglang, vllm
 from validation.engines.dummy import model_folder
+from validation.engines.gguf import GgufError, write_gguf
 from validation.engines.server import benchmark_figures
 from validation.trial import Trial
 
@@ -92,11 +94,22 @@ load_tensors:        CUDA0 model buffer size =  4156.00 MiB
 llama_kv_cache:      CUDA0 KV buffer size =   144.00 MiB
 llama_context:      CUDA0 compute buffer size =   300.75 MiB
 """
+NEWEST_LLAMA_CPP = """\
+0.00.014.528 I cmn  common_init_: fitting params to device memory ...
+0.00.016.290 I load_tensors:        CUDA0 model buffer size =     0.00 MiB
+0.00.016.395 I llama_kv_cache:      CUDA0 KV buffer size =     0.00 MiB
+0.00.019.617 I sched_reserve:      CUDA0 compute buffer size =   300.75 MiB
+0.00.023.974 I load_tensors:   CPU_Mapped model buffer size =   281.81 MiB
+0.00.023.975 I load_tensors:        CUDA0 model buffer size =  4156.00 MiB
+0.00.024.757 I llama_kv_cache:      CUDA0 KV buffer size =   144.00 MiB
+0.00.027.213 I sched_reserve:      CUDA0 compute buffer size =   300.75 MiB
+"""
+"""Wording of llama.cpp of October 2026, which first looks at what would fit; seen with CPU for CUDA0."""
 BENCH = """\
 ggml_cuda_init: found 1 CUDA devices:
 [
   {"n_prompt": 512, "n_gen": 0, "avg_ns": 104000000, "avg_ts": 4918.36},
-  {"n_prompt": 0, "n_gen": 128, "avg_ns": 1280000000, "avg_ts": 100.0}
+  {"n_prompt": 512, "n_gen": 128, "avg_ns": 1384000000, "avg_ts": 100.0}
 ]
 """
 SERVED = {
@@ -147,12 +160,14 @@ def test_llama_cpp_says_its_buffers_on_gpus_and_not_those_on_the_host() -> None:
     }
     new = llamacpp.buffers(NEW_LLAMA_CPP)
     assert new == {"weights": 4156 * MIB, "kv_pool": 144 * MIB, "workspace": 300.75 * MIB}
+    assert llamacpp.buffers(NEWEST_LLAMA_CPP) == new
 
 
 def test_llama_bench_gives_prompt_and_token_times() -> None:
     seen = llamacpp.bench_figures(llamacpp.bench_rows(BENCH), trial("llamacpp"))
     assert (seen["ttft"], seen["tpot"]) == (pytest.approx(0.104), pytest.approx(0.01))
-    assert seen["output_rate"] == pytest.approx(128 / (0.104 + 127 * 0.01))
+    assert seen["output_rate"] == pytest.approx(128 / 1.384)
+    assert seen["token_rate"] == pytest.approx(640 / 1.384)
     assert llamacpp.bench_rows("error: no such file") == []
 
 
@@ -275,12 +290,89 @@ def test_a_server_that_never_serves_has_its_own_verdict(
     assert engines.replay(trial("vllm"), work, gguf=None, cards=()).outcome.state == state
 
 
-def test_llama_cpp_asks_for_a_model_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "llama-bench"
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{LLAMA_CPP}{BENCH}END\n")
+def fake_llama_bench(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that reads the model file's first word and talks as llama-bench does."""
+    program = folder / "llama-bench"
+    program.write_text(f'#!/bin/sh\nhead -c 4 "$2" && echo\necho "$@"\ncat <<\'END\'\n{LLAMA_CPP}{BENCH}END\n')
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    asked = engines.replay(trial("llamacpp"), tmp_path, gguf=None, cards=())
-    assert (asked.outcome.state, "--gguf" in asked.outcome.detail) == ("unsupported", True)
-    done = engines.replay(trial("llamacpp"), tmp_path / "work", gguf=tmp_path / "m.gguf", cards=())
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_llama_cpp_runs_a_file_of_random_weights_or_asks_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_llama_bench(tmp_path, monkeypatch)
+    work = tmp_path / "work"
+    work.mkdir()
+    keys = {"hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
+    small = trial("llamacpp", precision="gguf-q4_k_m")
+    small = replace(small, model={**keys, "model_type": "llama", "vocab_size": 64})
+    done = engines.replay(small, work, gguf=None, cards=())
     assert (done.outcome.state, done.result["measured"]["kv_pool"]) == ("ok", 5120 * MIB)
+    assert done.talk.startswith("GGUF\n")
+    assert "-p 512 -n 0 -pg 512,128" in done.talk
+    asked = engines.replay(replace(small, model={"model_type": "gemma3"}), work, gguf=None, cards=())
+    assert (asked.outcome.state, "--gguf" in asked.outcome.detail) == ("unsupported", True)
+    (tmp_path / "m.gguf").write_text("GGUF")
+    given = engines.replay(trial("llamacpp"), work, gguf=tmp_path / "m.gguf", cards=())
+    assert given.result["details"]["weights"] == "given"
+
+
+READ = {4: "<I", 6: "<f"}
+
+
+def read_gguf(path: Path) -> tuple[dict[str, object], dict[str, tuple[tuple[int, ...], int, int]], int]:
+    """(metadata, tensors by name with shape, type and offset, start of the data), read as the format is described."""
+    raw, at = path.read_bytes(), 0
+
+    def take(shape: str) -> int:
+        nonlocal at
+        (value,) = struct.unpack_from(shape, raw, at)
+        at += struct.calcsize(shape)
+        return int(value) if shape != "<f" else value
+
+    def word() -> str:
+        nonlocal at
+        size = take("<Q")
+        at += size
+        return raw[at - size : at].decode()
+
+    assert raw[:4] == b"GGUF"
+    at = 4
+    assert take("<I") == 3
+    num_tensors, num_pairs = take("<Q"), take("<Q")
+    pairs: dict[str, object] = {}
+    for _ in range(num_pairs):
+        key, kind = word(), take("<I")
+        pairs[key] = word() if kind == 8 else take(READ[kind])
+    tensors = {}
+    for _ in range(num_tensors):
+        name = word()
+        shape = tuple(take("<Q") for _ in range(take("<I")))
+        tensors[name] = (shape, take("<I"), take("<Q"))
+    return pairs, tensors, -(-at // 32) * 32
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_random_file_holds_the_tensors_and_types_of_a_real_one(tied: bool, tmp_path: Path) -> None:
+    """llama.cpp's own mix: half the layers' values and last products in 6 bits, the head too, the rest in 4."""
+    keys = {"model_type": "qwen2", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8}
+    keys |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "tie_word_embeddings": tied}
+    path = write_gguf(keys, "gguf-q4_k_m", tmp_path / "m.gguf")
+    pairs, tensors, start = read_gguf(path)
+    assert (pairs["general.architecture"], pairs["qwen2.vocab_size"]) == ("qwen2", 100)
+    assert tensors["blk.0.attn_k.weight"][:2] == ((256, 128), 12)
+    assert tensors["blk.0.attn_k.bias"][:2] == ((128,), 0)
+    assert sum(tensors[f"blk.{i}.ffn_down.weight"][1] == 14 for i in range(8)) == 4
+    assert ("output.weight" in tensors) is not tied
+    assert tensors["token_embd.weight"][1] == (14 if tied else 12)
+    last = max(tensors.values(), key=lambda t: t[2])
+    assert last[:2] == ((512, 256), 14)
+    assert path.stat().st_size == start + last[2] + 512 * 256 // 256 * 210
+
+
+def test_rows_that_no_block_divides_are_refused(tmp_path: Path) -> None:
+    keys = {"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24}
+    keys |= {"num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 1000}
+    with pytest.raises(GgufError, match="rows of 896 values do not divide into 256"):
+        write_gguf(keys, "gguf-q4_k_m", tmp_path / "m.gguf")

@@ -1,6 +1,7 @@
 """llama.cpp: `llama-bench` for speed, and the buffer sizes it reports when it loads a model file.
 
-It has no dummy weights: a GGUF file of the planned model and format is given with `--gguf`.
+It has no dummy weights: a GGUF file of the planned model and format is given with `--gguf`, or one of random weights is
+made (`gguf.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from validation.card import Card
+from validation.engines.gguf import GgufError, write_gguf
 from validation.engines.server import unavailable
 from validation.record import Outcome
 from validation.supervise import Finished, supervise
@@ -28,10 +30,12 @@ def replay(trial: Trial, work: Path, gguf: Path | None, cards: Sequence[Card]) -
     program = shutil.which("llama-bench")
     if program is None:
         return unavailable("engine llamacpp is not installed (no program `llama-bench`)")
-    if gguf is None:
-        return unavailable("llama.cpp has no dummy weights: give the model file with --gguf FILE")
+    try:
+        model = gguf.resolve() if gguf else write_gguf(trial.model, trial.text("precision"), work / "random.gguf")
+    except GgufError as err:
+        return unavailable(f"{err}; give a model file with --gguf FILE")
     finished = supervise(
-        bench_command(program, trial, gguf.resolve()),
+        bench_command(program, trial, model),
         work=work,
         result_file=work / "none.json",
         time_limit_s=trial.time_limit_s,
@@ -44,17 +48,18 @@ def replay(trial: Trial, work: Path, gguf: Path | None, cards: Sequence[Card]) -
         )
     measured |= bench_figures(rows, trial)
     outcome = Outcome(state="ok", seconds=finished.outcome.seconds)
-    result = {"measured": measured, "details": {"llama_bench": rows}}
+    result = {"measured": measured, "details": {"llama_bench": rows, "weights": "random" if gguf is None else "given"}}
     return Finished(outcome=outcome, result=result, talk=finished.talk, started=finished.started)
 
 
 def bench_command(program: str, trial: Trial, gguf: Path) -> list[str]:
-    """Prompt and answer of the planned length, layers on the GPU as planned, its talk switched on."""
+    """The prompt alone, then prompt and answer in one, layers on the GPU as planned, its talk switched on."""
     layers = int(trial.model.get("num_hidden_layers", 999)) if trial.model else 999
     on_gpu = 999 if not trial.share("weights_cpu") else round(layers * (1 - trial.share("weights_cpu")))
+    inputs, outputs = trial.number("input_tokens"), trial.number("output_tokens", 0)
     cache = CACHE_TYPES.get(trial.text("kv_precision"), "f16")
     return [
-        *[program, "-m", str(gguf), "-p", str(trial.number("input_tokens")), "-n", str(trial.number("output_tokens"))],
+        *[program, "-m", str(gguf), "-p", str(inputs), "-n", "0", *(["-pg", f"{inputs},{outputs}"] if outputs else [])],
         *["-ngl", str(on_gpu), "-fa", "0" if trial.text("attention") == "eager" else "1", "-ctk", cache, "-ctv", cache],
         *["-r", str(REPETITIONS), "-o", "json", "-v"],
     ]
@@ -73,17 +78,17 @@ def bench_rows(talk: str) -> list[dict[str, Any]]:
 
 
 def bench_figures(rows: Sequence[Mapping[str, Any]], trial: Trial) -> dict[str, float]:
-    """TTFT is the prompt's time, TPOT that of one generated token; one sequence at a time."""
+    """TTFT is the prompt's time, TPOT what the answer adds to it, a token; one sequence at a time."""
     found: dict[str, float] = {}
+    whole_s, outputs = 0.0, 0
     for row in rows:
         seconds = float(row["avg_ns"]) * NANO
         if row.get("n_gen"):
-            found["tpot"] = found["step"] = seconds / int(row["n_gen"])
+            whole_s, outputs = seconds, int(row["n_gen"])
         elif row.get("n_prompt"):
             found["ttft"] = seconds
-    outputs = trial.number("output_tokens")
-    if {"ttft", "tpot"} <= found.keys():
-        whole_s = found["ttft"] + (outputs - 1) * found["tpot"]
+    if outputs and "ttft" in found:
+        found["tpot"] = found["step"] = (whole_s - found["ttft"]) / outputs
         found |= {"request_rate": 1 / whole_s, "output_rate": outputs / whole_s}
         found["token_rate"] = (outputs + trial.number("input_tokens")) / whole_s
     return found
