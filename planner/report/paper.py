@@ -11,6 +11,7 @@ import re
 from xml.etree import ElementTree
 
 SVG = "http://www.w3.org/2000/svg"
+TITLE = f"{{{SVG}}}title"
 VOID = re.compile(r"<((?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b[^<>]*?)\s*/?>")
 """Elements without content, which HTML does not close."""
 SVG_START = re.compile(r"<svg(?![^<>]*\bxmlns=)")
@@ -20,7 +21,7 @@ ROOT_RULE = re.compile(r":root\s*\{([^{}]*)\}")
 VARIABLE = re.compile(r"(--[\w-]+)\s*:\s*([^;{}]+?)\s*(?:;|$)")
 USE = re.compile(r"var\(\s*(--[\w-]+)\s*\)")
 ROOT_STYLE = re.compile(r'<html[^<>]*\bstyle="([^"<>]*)"')
-SCREEN_ONLY = "screen-only"
+OFF_PAPER = "off-paper"
 """Class of what paper leaves out."""
 
 
@@ -52,9 +53,25 @@ def tree_of(html: str) -> ElementTree.Element | None:
     except ElementTree.ParseError:
         return None
     for parent in list(root.iter()):
-        for child in [c for c in parent if SCREEN_ONLY in c.get("class", "").split()]:
+        for child in [c for c in parent if is_off_paper(c)]:
             leave_out(parent, child)
+    for chart in root.iter(f"{{{SVG}}}svg"):
+        give_alternative(chart)
     return root
+
+
+def is_off_paper(element: ElementTree.Element) -> bool:
+    """Marked as such, or the text that a pointer brings up over a part of a chart."""
+    return element.tag == TITLE or OFF_PAPER in element.get("class", "").split()
+
+
+def give_alternative(chart: ElementTree.Element) -> None:
+    """Turn the label of a chart into the text that the PDF gives to those who cannot see it."""
+    label = chart.get("aria-label")
+    if label is not None:
+        title = ElementTree.Element(TITLE)
+        title.text = label
+        chart.insert(0, title)
 
 
 def leave_out(parent: ElementTree.Element, child: ElementTree.Element) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -31,7 +32,8 @@ def stripped(text: str | None) -> str:
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda p: p.parent.name)
 def test_the_quick_parser_reads_a_report_as_a_browser_does(path: Path) -> None:
-    html = render_html(view_of(read_plan(path))).replace("screen-only", "seen")
+    html = render_html(view_of(read_plan(path))).replace("off-paper", "seen").replace("aria-label", "label")
+    html = re.sub(r"<title>[^<]*</title>(?=</rect>|</g>|</circle>)", "", html)
     quick = tree_of(html)
     assert quick is not None
     assert lines(quick) == lines(tinyhtml5.parse(html, namespace_html_elements=False))
@@ -56,10 +58,23 @@ def test_a_variable_without_a_value_is_left_to_the_layout() -> None:
 
 
 def test_what_only_a_screen_shows_is_left_out_and_the_text_after_it_stays() -> None:
-    first = '<p class="x screen-only">no<b>no</b></p>'
-    tree = tree_of(f'<div>a{first}b<i>c</i>d<u class="screen-only"/>e<p class="screen-onlyx">f</p></div>')
+    first = '<p class="x off-paper">no<b>no</b></p>'
+    tree = tree_of(f'<div>a{first}b<i>c</i>d<u class="off-paper"/>e<p class="off-paperx">f</p></div>')
     assert tree is not None
     assert "".join(tree.itertext()) == "abcdef"
+
+
+def test_a_chart_says_in_the_pdf_what_it_shows_and_nothing_a_pointer_would_bring_up() -> None:
+    chart = tree_of('<svg aria-label="8 of 10 GiB" class="c"><g><rect><title>weights</title></rect></g></svg>')
+    hidden = tree_of('<svg aria-hidden="true"><rect/></svg>')
+    assert chart is not None
+    assert hidden is not None
+    assert [(e.tag.rpartition("}")[2], e.text) for e in chart.iter()][1:] == [
+        ("title", "8 of 10 GiB"),
+        ("g", None),
+        ("rect", None),
+    ]
+    assert len(hidden) == 1
 
 
 def test_elements_without_content_need_no_end() -> None:
