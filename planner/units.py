@@ -21,6 +21,8 @@ MICRO = 1e-6
 MILLI = 1e-3
 SECONDS_PER_HOUR = 3600
 HOURS_PER_MONTH = 730
+MINUTES_PER_HOUR = 60
+MINUTES_PER_DAY = 24 * MINUTES_PER_HOUR
 """8,760 hours a year over 12 months: the cloud providers' billing month."""
 MONTHS_PER_YEAR = 12
 WATTS_PER_KW = 1000

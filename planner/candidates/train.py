@@ -244,7 +244,7 @@ def target_checks(workload: TrainWorkload, rate: Floats, horizon_months: int) ->
         checks.append(TargetCheck(excess_ratio=wanted / rate, values=rate, text=text, target="tokens_per_second"))
     tokens = tokens_asked(workload)
     if tokens is not None:
-        hours: Floats = tokens / rate / SECONDS_PER_HOUR
+        hours: Floats = tokens / rate / SECONDS_PER_HOUR / workload.day_share
         limit, target = targets.deadline_hours, "deadline_hours"
         limit = float(horizon_months * HOURS_PER_MONTH) if limit is None else limit
         text = f"done in {{0:,.4g}} h at best ({{1}}), asked {limit:,.4g} h"

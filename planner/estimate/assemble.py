@@ -60,6 +60,8 @@ class Money:
     """Energy of the building over that of the machines (a ratio)."""
     grams_per_kwh: float | None = None
     """Carbon of the electricity; with the PUE in it where `pue` is None."""
+    day_share: float = 1.0
+    """Part of the day in which it runs; money is the mean over the day."""
     energy_region: str | None = None
     """Where rented machines stand, an id of catalogs/energy.yaml; None = at the spec's site."""
 
@@ -145,7 +147,7 @@ def intervals(
 def cost_document(money: Money, *, tokens_per_second: float | None, total_hours: float | None) -> CostDocument:
     """Money per hour, per million generated tokens and in all."""
     hourly = np.array([math.nan if money.usd_per_hour is None else money.usd_per_hour])
-    rate = np.array([tokens_per_second or 0.0])
+    rate = np.array([(tokens_per_second or 0.0) * money.day_share])
     hours = math.nan if total_hours is None else total_hours
     return CostDocument(
         usd_per_hour=money.usd_per_hour,
@@ -311,6 +313,7 @@ def train_estimate(
     hours = None
     if seat.target_tokens is not None:
         hours = known(number(hours_to_train(tokens=seat.target_tokens, tokens_per_second=speed.tokens_per_second)))
+        hours = None if hours is None else hours / money.day_share
     kind = f"train_{job.method}"
     return WorkloadEstimate(
         name=seat.name,

@@ -21,7 +21,7 @@ from planner.plan.questions import Questions, insights
 from planner.plan.replan import Near, move_warnings, moves_section
 from planner.plan.running import Part, parts_of
 from planner.plan.sections import Pick, workload_plan
-from planner.plan.types import Inputs, Plan, PurchaseLine, SolverFacts, Status, Totals, WorkloadPlan
+from planner.plan.types import DayTime, Inputs, Plan, PurchaseLine, SolverFacts, Status, Totals, WorkloadPlan
 from planner.solve.scale import PERIODS_ROUNDING, ROUNDING
 from planner.solve.solution import Solution
 from planner.spec.load import LoadedSpec
@@ -38,6 +38,9 @@ TOTAL_OF_OBJECTIVE = {"cost": "usd_per_hour", "power": "it_power_kw", "gpus": "g
 """The key of the plan's totals that an objective makes small."""
 ROUNDING_SHARE = 1e-6
 """Share of a value that whole micro-units of the problem may hide."""
+SWITCHES_ARE_FREE = (
+    "hours: stopping one workload and starting the next on the same GPUs counts as taking no time; leave some between"
+)
 CUT_GPUS = (
     "some replicas run on parts of GPUs (MIG): their speed is scaled from whole GPUs by an assumption, not measured, "
     "and turning MIG on or changing the parts stops what runs on the GPU"
@@ -105,6 +108,7 @@ def at_once(work: Work, fleet: FleetProblem, solution: Solution, created: str) -
         purchases=lines,
         nodes=node_loads(fleet, solution, bill, {p.workload.name: p.parts for p in picked}),
         workloads=sections(work, picked, text, more.again),
+        times_of_day=day_times(fleet),
         moves=moves_section(fleet, work.near, unit=unit_of(spec.objective[0], fleet)) if work.near else None,
         pareto=more.pareto,
         sensitivity=(*work.swings, *more.sensitivity),
@@ -128,12 +132,20 @@ def over_periods(work: Work, fleet: FleetProblem, solution: Solution, created: s
         totals=found.totals,
         purchases=lines,
         nodes=found.nodes,
+        times_of_day=day_times(fleet),
         workloads=tuple(in_all_periods(w, found) for w in sections(work, found.picks, text, more.again)),
         periods=found.periods,
         inputs=inputs_of(work, found.parts),
         warnings=(*plan_warnings(work, found.parts, lines), *period_warnings(spec), *more.warnings),
         **common(work, created, found.totals),
     )
+
+
+def day_times(fleet: FleetProblem) -> tuple[DayTime, ...]:
+    """The times of day, where there are several."""
+    if len(fleet.day) < 2:
+        return ()
+    return tuple(DayTime(hours=t.hours, workloads=tuple(sorted(t.workloads))) for t in fleet.day)
 
 
 def sections(
@@ -303,3 +315,5 @@ def plan_warnings(work: Work, parts: Sequence[Part], lines: Sequence[PurchaseLin
         yield TRAINING_STAYS.format("every period it runs in" if spec.periods else "the whole horizon")
     if any(part.candidate.part is not None for part in parts):
         yield CUT_GPUS
+    if any(w.hours for w in spec.workloads):
+        yield SWITCHES_ARE_FREE

@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from planner.plan.audit_periods import periods_agree
-from planner.plan.audit_stage import TOLERANCE, UTILISATION_CAP, delivered, near, stage_problems, stages, within
+from planner.plan.audit_stage import (
+    TOLERANCE,
+    UTILISATION_CAP,
+    delivered,
+    near,
+    share_of_day,
+    stage_problems,
+    stages,
+    within,
+)
 from planner.plan.io import body_sha256
 from planner.plan.types import PeriodPlan, Plan, PurchaseLine, Totals, WorkloadPlan
 from planner.units import HOURS_PER_MONTH, MICRO, MILLI
@@ -31,6 +40,7 @@ def audit(plan: Plan) -> tuple[str, ...]:
             every_workload_is_planned_once,
             memory_fits,
             workloads_are_their_placements,
+            hours_are_covered,
             pins_are_kept,
             targets_are_met,
             sums_agree,
@@ -110,6 +120,20 @@ def workloads_are_their_placements(plan: Plan) -> Iterator[str]:
             if said is not None and not near(said, total):
                 yield f"workloads.{w.name}.performance.{key}: {said:g}, the placements add up to {total:g}"
     yield from (message for stage in stages(plan) for message in stage_problems(plan, stage))
+
+
+def hours_are_covered(plan: Plan) -> Iterator[str]:
+    """The times of day are the whole day, each minute once, and every workload runs in its own hours."""
+    hours = {w["name"]: w.get("hours") or () for w in plan.inputs.spec.get("workloads", ())}
+    if not any(hours.values()):
+        return
+    told = sum(share_of_day(time.hours) for time in plan.times_of_day)
+    if not near(told, 1.0):
+        yield f"times_of_day: they add up to {24 * told:g} hours"
+    for name, asked_hours in hours.items():
+        runs = sum(share_of_day(time.hours) for time in plan.times_of_day if name in time.workloads)
+        if not near(runs, share_of_day(asked_hours)):
+            yield f"times_of_day: {name} runs {24 * runs:g} hours a day, asked are {24 * share_of_day(asked_hours):g}"
 
 
 def pins_are_kept(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.plan.types import CutGpu, Held, NodeLoad, Placement, Plan, PurchaseLine
@@ -43,26 +43,60 @@ class Stage:
 
 def stages(plan: Plan) -> tuple[Stage, ...]:
     """One for each period; without periods one for the whole plan."""
-    if not plan.periods:
-        return (
-            Stage(
-                where="",
-                line_by_index=dict(enumerate(plan.purchases)),
-                loads=plan.nodes,
-                placements={w.name: w.placements for w in plan.workloads},
-                demand={},
-            ),
-        )
-    return tuple(
+    found = [
         Stage(
-            where=f"periods[{p.index}].",
-            line_by_index={n: row for n, row in enumerate(plan.purchases) if row.period <= p.index <= row.last_period},
-            loads=p.loads,
-            placements={w.name: w.placements for w in p.workloads if w.factor},
-            demand=p.demand,
+            where="",
+            line_by_index=dict(enumerate(plan.purchases)),
+            loads=plan.nodes,
+            placements={w.name: w.placements for w in plan.workloads},
+            demand={},
         )
-        for p in plan.periods
-    )
+    ]
+    if plan.periods:
+        found = [
+            Stage(
+                where=f"periods[{p.index}].",
+                line_by_index={
+                    n: row for n, row in enumerate(plan.purchases) if row.period <= p.index <= row.last_period
+                },
+                loads=p.loads,
+                placements={w.name: w.placements for w in p.workloads if w.factor},
+                demand=p.demand,
+            )
+            for p in plan.periods
+        ]
+    hours = {w["name"]: w.get("hours") or () for w in plan.inputs.spec.get("workloads", ())}
+    return tuple(part for stage in found for part in by_time(plan, stage, hours))
+
+
+def by_time(plan: Plan, stage: Stage, hours: Mapping[str, Sequence[str]]) -> Iterator[Stage]:
+    """A stage at every time of day: what runs then, counted from the spec's own hours."""
+    if not any(hours.values()):
+        yield stage
+        return
+    for n, time in enumerate(plan.times_of_day):
+        at = minutes(time.hours[:1])[0][0]
+        running = {name for name, found in hours.items() if not found or any(a <= at < b for a, b in minutes(found))}
+        yield replace(
+            stage,
+            where=f"{stage.where}times_of_day[{n}].",
+            loads=[load for load in stage.loads if load.time_index == n],
+            placements={name: found for name, found in stage.placements.items() if name in running},
+        )
+
+
+def minutes(hours: Sequence[str]) -> list[tuple[int, int]]:
+    """Ranges `HH:MM-HH:MM` as minutes from midnight; one past midnight in two."""
+    found = []
+    for text in hours:
+        start, end = (60 * int(t[:2]) + int(t[3:]) for t in text.split("-"))
+        found += [(start, end)] if start < end else [(start, 24 * 60), (0, end)]
+    return found
+
+
+def share_of_day(hours: Sequence[str]) -> float:
+    """Share of the day in ranges; 1 where there are none."""
+    return sum(end - start for start, end in minutes(hours)) / (24 * 60) if hours else 1.0
 
 
 def stage_problems(plan: Plan, stage: Stage) -> Iterator[str]:
@@ -207,6 +241,8 @@ def placements_deliver(plan: Plan, stage: Stage) -> Iterator[str]:
         name, targets = spec["name"], spec.get("targets", {})
         placements = stage.placements.get(name, ())
         factor = stage.demand.get(name, 1.0)
+        if not placements and spec.get("hours"):
+            continue
         if factor and not placements:
             yield f"workloads.{name}: nothing runs it"
         for key, wanted in targets.items() if placements else ():
@@ -244,9 +280,10 @@ def delivered(
     targets, rate = spec.get("targets", {}), total("tokens_per_second")
     work = targets.get("tokens")
     if work is None and targets.get("steps") is not None:
-        steps = math.ceil(targets["steps"] * factor)
-        return steps * batch(placements[0]) * spec["sequence"] / rate / SECONDS_PER_HOUR if rate else None
-    return work * factor / rate / SECONDS_PER_HOUR if work is not None and rate else None
+        work, factor = math.ceil(targets["steps"] * factor) * batch(placements[0]) * spec["sequence"], 1.0
+    if work is None or not rate:
+        return None
+    return float(work) * factor / rate / SECONDS_PER_HOUR / share_of_day(spec.get("hours") or ())
 
 
 def batch(p: Placement) -> float:

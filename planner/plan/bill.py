@@ -105,27 +105,28 @@ def node_loads(
     parts: Mapping[str, tuple[Part, ...]],
     period: int = 0,
 ) -> tuple[NodeLoad, ...]:
-    """Which replicas sit on which nodes in one period; nodes that stand by are listed empty."""
+    """Which replicas sit on which nodes in one period, at every time of day; nodes that stand by are listed empty."""
     named = indices(parts)
     placed = {part.key: part.candidate for found in parts.values() for part in found}
-    full = fillings_by_source(fleet, solution, placed, period)
     loads = []
-    for index, batch in enumerate(bill):
-        if batch.serves(period):
-            for filling in dealt(full.get(batch.source.id, []), batch.nodes):
-                loads.append(load(batch.source, index, period, filling, named, placed))
+    for time in range(len(fleet.day)):
+        full = fillings_by_source(fleet, solution, placed, period, time)
+        for index, batch in enumerate(bill):
+            if batch.serves(period):
+                for filling in dealt(full.get(batch.source.id, []), batch.nodes):
+                    loads.append(load(batch.source, index, (period, time), filling, named, placed))
     return tuple(loads)
 
 
 def load(
     source: Source,
     index: int,
-    period: int,
+    when: tuple[int, int],
     filling: Filling,
     named: Mapping[Key, tuple[str, int]],
     placed: Mapping[Key, Candidate],
 ) -> NodeLoad:
-    """Equal nodes that each hold the replicas (or their parts) of a filling."""
+    """Equal nodes that each hold the replicas (or their parts) of a filling; `when` is period and time of day."""
     on_parts = [(key, number * gpus) for gpus, held in filling.cut for key, number in held]
     replicas: dict[str, int] = {}
     for key, number in sorted([*filling.held, *on_parts], key=lambda e: named[e[0]]):
@@ -134,7 +135,8 @@ def load(
     beside = [(placed[key], number) for key, number in on_parts]
     return NodeLoad(
         purchase=index,
-        period=period,
+        period=when[0],
+        time_index=when[1],
         nodes=filling.nodes,
         replicas=replicas,
         held=held_by(filling.held, named),

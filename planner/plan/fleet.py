@@ -10,6 +10,7 @@ from planner.candidates.periods import Stretch
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.types import Candidate, Source, WorkloadCandidates
 from planner.errors import InputError
+from planner.plan.day import TimeOfDay, times_of, times_of_day
 from planner.solve import scale
 from planner.solve.problem import LIMITS, MAX_AMOUNT, Column, Limits, Measure, NodeType, Problem, Workload
 from planner.spec.types import Spec
@@ -56,6 +57,8 @@ class FleetProblem:
     """By node type."""
     shared: bool
     """Workloads may share nodes; otherwise one piece of the problem is a whole node of one workload."""
+    day: tuple[TimeOfDay, ...] = ()
+    """The times of day that the workloads' hours tell apart; one where none has any."""
     calendar: tuple[Stretch, ...] = ()
     """The periods; empty where the spec has none."""
 
@@ -86,6 +89,7 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
     choices: dict[tuple[str, str], Choice] = {}
     sources: dict[str, Source] = {}
     workloads = []
+    day = times_of_day(spec.workloads)
     for entry in found:
         columns = []
         for candidate in entry.candidates:
@@ -99,7 +103,8 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
                 per_node = replicas_per_node(candidate, source, usable)
                 choices[entry.workload, column.id] = Choice(candidate=candidate, source=source, per_node=per_node)
                 sources[source.id] = source
-        workloads.append(Workload(id=entry.workload, mode="one", columns=tuple(columns)))
+        times = times_of(entry.workload, day)
+        workloads.append(Workload(id=entry.workload, mode="one", times=times, columns=tuple(columns)))
     uses_ram = {c.source.id for c in choices.values() if c.candidate.host_bytes_per_node}
     cuts = slices_of_sources(choices.values())
     node_types = {
@@ -114,7 +119,7 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
         limits=limits_of(spec),
     )
     asked = {w.id: Asked(workload=w.id) for w in workloads}
-    return FleetProblem(problem=problem, asked=asked, choices=choices, sources=sources, shared=shared)
+    return FleetProblem(problem=problem, asked=asked, choices=choices, sources=sources, shared=shared, day=day)
 
 
 def slices_of_sources(choices: Iterable[Choice]) -> dict[str, tuple[int, int]]:

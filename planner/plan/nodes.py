@@ -27,16 +27,16 @@ class Filling:
 
 
 def fillings_by_source(
-    fleet: FleetProblem, solution: Solution, placed: Mapping[Key, Candidate], period: int
+    fleet: FleetProblem, solution: Solution, placed: Mapping[Key, Candidate], period: int, time: int
 ) -> dict[str, list[Filling]]:
-    """What fills the nodes of each source in one period."""
+    """What fills the nodes of each source in one period at one time of day."""
     cut: dict[str, list[Content]] = {}
     for gpus in solution.cut:
-        if gpus.period == period:
+        if (gpus.period, gpus.time) == (period, time):
             cut.setdefault(gpus.node, []).extend([content_of(gpus.items)] * gpus.gpus)
     found: dict[str, list[Filling]] = {}
     for packed in solution.packing:
-        if packed.period == period:
+        if (packed.period, packed.time) == (period, time):
             found.setdefault(packed.node, []).extend(fillings(fleet, packed, placed, cut.get(packed.node, [])))
     return found
 

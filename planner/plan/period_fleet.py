@@ -15,6 +15,7 @@ from planner.candidates.periods import Stretch, factors, has_rate
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.supply import TERM_MONTHS
 from planner.candidates.types import Candidate, Source, WorkloadCandidates
+from planner.plan.day import times_of, times_of_day
 from planner.plan.fleet import (
     Asked,
     Choice,
@@ -71,6 +72,7 @@ def period_fleet_problem(
         choices=maker.choices,
         sources=maker.sources,
         shared=maker.shared,
+        day=maker.day,
         calendar=calendar,
     )
 
@@ -81,6 +83,7 @@ class _Maker:
     def __init__(self, spec: Spec, facts: PlanningFacts, calendar: tuple[Stretch, ...]) -> None:
         self.spec = spec
         self.calendar = calendar
+        self.day = times_of_day(spec.workloads)
         self.steps = int(facts.value("host-ram-steps"))
         self.usable = 1.0 - facts.value("host-ram-reserve")
         self.shared = spec.fleet.share_gpus
@@ -109,7 +112,9 @@ class _Maker:
                 again = {"replicas": None, "rate": Fraction(rate), "preference": column.preference + 1}
                 columns.append(column.model_copy(update=again))
         demand = tuple(Fraction(math.ceil(f / top * DEMAND_UNITS * (1.0 - DEMAND_SLACK))) for f in wanted)
-        self.workloads.append(Workload(id=entry.workload, mode="replicas", demand=demand, columns=tuple(columns)))
+        times = times_of(entry.workload, self.day)
+        made = Workload(id=entry.workload, mode="replicas", demand=demand, times=times, columns=tuple(columns))
+        self.workloads.append(made)
         self.asked[entry.workload] = Asked(workload=entry.workload, is_counted=True)
 
     def _add_whole(self, entry: WorkloadCandidates, period: int, candidates: Sequence[Candidate]) -> None:
@@ -121,7 +126,8 @@ class _Maker:
             for column, choice in self._columns(entry, name, candidates)
         )
         demand = tuple(Fraction(replicas if s.index == period else 0) for s in self.calendar)
-        self.workloads.append(Workload(id=name, mode="one", demand=demand, columns=columns))
+        times = times_of(entry.workload, self.day)
+        self.workloads.append(Workload(id=name, mode="one", demand=demand, times=times, columns=columns))
         self.asked[name] = Asked(workload=entry.workload, period=period)
 
     def _columns(

@@ -70,8 +70,9 @@ class Pick:
         return self.parts[0].source
 
     def usd_per_hour(self, part: Part) -> float:
-        """A part's share of its nodes' price, by GPU."""
-        return part.candidate.whole_gpus * self.node_usd_per_hour[part.source.id] / part.source.host.num_gpus
+        """A part's share of its nodes' price, by GPU and by the hours of the day in which it runs."""
+        taken = part.candidate.whole_gpus * self.workload.day_share
+        return taken * self.node_usd_per_hour[part.source.id] / part.source.host.num_gpus
 
 
 def share_usd_per_hour(candidate: Candidate, source: Source) -> float:
@@ -109,6 +110,7 @@ def workload_plan(
         headroom=headroom(pick, estimate, met),
         share_of_demand_per_replica=pick.candidate.rate if len(pick.parts) == 1 else None,
         period=pick.period,
+        hours=pick.workload.hours,
     )
 
 
@@ -196,11 +198,13 @@ def estimate_of(pick: Pick, part: Part, seat: Seat, catalog: Catalog, *, months:
     """The estimate of one part on the chosen nodes."""
     c, s = part.candidate, part.source
     share = c.whole_gpus / s.host.num_gpus
-    monthly = None if s.kg_co2_per_hour is None else s.kg_co2_per_hour * share * HOURS_PER_MONTH
+    day_share = pick.workload.day_share
+    monthly = None if s.kg_co2_per_hour is None else s.kg_co2_per_hour * share * day_share * HOURS_PER_MONTH
     money = Money(
         usd_per_hour=pick.usd_per_hour(part),
         basis=f"{s.offer}, {s.procurement.replace('_', ' ')}, by GPU; {s.price.source}, {s.price.as_of}",
         horizon_hours=float(months * HOURS_PER_MONTH),
+        day_share=day_share,
         power_kw=s.power_kw * share,
         kg_co2_per_month=monthly,
         node_power_kw=s.power_kw,
@@ -262,7 +266,7 @@ def train_demand(workload: TrainWorkload, estimate: WorkloadEstimate) -> Iterato
         yield DemandMet(target="tokens_per_second", asked=wanted, got=rate, met=reaches(rate, wanted))
     tokens = tokens_asked(workload)
     if tokens is not None and asked.deadline_hours is not None and rate:
-        hours = tokens / rate / SECONDS_PER_HOUR
+        hours = tokens / rate / SECONDS_PER_HOUR / workload.day_share
         met = reaches(asked.deadline_hours, hours)
         yield DemandMet(target="deadline_hours", asked=asked.deadline_hours, got=hours, met=met)
 
@@ -325,7 +329,8 @@ def other_ways(pick: Pick) -> list[OtherWay]:
             sources[candidate.kind] = [s for s in pick.found.sources if candidate.runs_on(s)]
         for source in sources[candidate.kind]:
             key = (candidate.gpu, format_of(candidate))
-            entry = (share_usd_per_hour(candidate, source), f"{candidate.id}@{source.id}", candidate, source)
+            usd_per_hour = share_usd_per_hour(candidate, source) * pick.workload.day_share
+            entry = (usd_per_hour, f"{candidate.id}@{source.id}", candidate, source)
             if key not in best or entry[:2] < best[key][:2]:
                 best[key] = entry
     best.pop((pick.candidate.gpu, format_of(pick.candidate)), None)

@@ -129,6 +129,8 @@ class NodeLoad(Document):
     purchase: int
     """Index into `purchases`."""
     period: int = 0
+    time_index: int = 0
+    """Index into `times_of_day`."""
     nodes: int
     replicas: Mapping[str, int]
     """Workload name -> replicas on each of these nodes."""
@@ -140,6 +142,14 @@ class NodeLoad(Document):
     gpus: int
     ram_bytes_used: int
     ram_bytes: int
+
+
+class DayTime(Document):
+    """Hours of the day in which the same workloads run."""
+
+    hours: tuple[str, ...]
+    """`HH:MM-HH:MM`."""
+    workloads: tuple[str, ...]
 
 
 class Placement(Document):
@@ -228,6 +238,8 @@ class WorkloadPlan(WorkloadEstimate):
     """What one replica can carry; None without a demand."""
     period: int | None = None
     """In a plan over periods the one described here: the first in which the workload is largest."""
+    hours: tuple[str, ...] = ()
+    """Of the day in which it runs; empty = always."""
 
 
 class PeriodWorkload(Document):
@@ -409,6 +421,8 @@ class Plan(Document):
     nodes: tuple[NodeLoad, ...]
     """In a plan over periods, those of the period with most nodes."""
     workloads: tuple[WorkloadPlan, ...]
+    times_of_day: tuple[DayTime, ...] = ()
+    """Where workloads have hours: the times that they tell apart. `nodes` are then told for each of them."""
     periods: tuple[PeriodPlan, ...] = ()
     """The fleet over time; empty where the spec has no periods."""
     pareto: tuple[Mapping[str, float], ...] = ()

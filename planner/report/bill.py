@@ -211,8 +211,9 @@ def _group(
         _cell(i, owners[i] if i < len(owners) else None, letters, tones, load.gpus_used) for i in range(load.gpus)
     )
     num_rows = ceil_div(max(load.gpus, 1), CELLS_PER_ROW)
+    title = f"{shown(line.node)}: {whole(load.gpus)} × {shown(gpu_names.get(line.gpu, line.gpu))}"
     return NodeGroup(
-        title=f"{shown(line.node)}: {whole(load.gpus)} × {shown(gpu_names.get(line.gpu, line.gpu))}",
+        title=comma_separated([title, *_hours(plan, load)]),
         count=ngettext("{n} node", "{n} nodes", load.nodes).format(n=whole(load.nodes)),
         use=_use(load),
         holds=(
@@ -229,6 +230,11 @@ def _group(
         width=str(CELL * min(CELLS_PER_ROW, max(load.gpus, 1))),
         height=str(CELL * num_rows),
     )
+
+
+def _hours(plan: Plan, load: NodeLoad) -> Sequence[str]:
+    """The hours of the day that a load is of; nothing where all are alike."""
+    return [shown(h) for h in plan.times_of_day[load.time_index].hours] if plan.times_of_day else []
 
 
 def _use(load: NodeLoad) -> str:

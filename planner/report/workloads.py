@@ -101,14 +101,15 @@ def capitalised(words: Mapping[str, str], key: str) -> str:
 
 
 def one_line(workload: WorkloadEstimate) -> str:
-    """`2 replicas on 4 × NVIDIA L40S, fp8, TP 2, batch 64`; what runs in several ways, all of them."""
+    """`2 replicas on 4 × NVIDIA L40S, fp8, TP 2, batch 64`; what runs in several ways, all of them; and its hours."""
     placements = workload.placements if isinstance(workload, WorkloadPlan) else ()
+    hours = [shown(h) for h in workload.hours] if isinstance(workload, WorkloadPlan) else []
     if len(placements) > 1:
-        return _("; ").join(placed_line(p) for p in placements)
+        return comma_separated([_("; ").join(placed_line(p) for p in placements), *hours])
     text = ngettext("{n} replica on {gpus} × {gpu}", "{n} replicas on {gpus} × {gpu}", workload.replicas)
     where = text.format(n=whole(workload.replicas), gpus=whole(workload.gpus), gpu=shown(workload.gpu_name))
     phrase = config_phrase(workload.config)
-    return comma_separated([where, phrase] if phrase else [where])
+    return comma_separated([where, *([phrase] if phrase else []), *hours])
 
 
 def placed_line(p: Placement) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from planner.errors import did_you_mean, near_matches
 from planner.spec.base import InferPrecision, Problem, TrainPrecision
+from planner.spec.day import overlap
 
 if TYPE_CHECKING:
     from planner.spec.fleet import Horizon, Period
@@ -71,6 +72,7 @@ def infer_problems(workload: InferWorkload) -> Iterator[Problem]:
         yield ("pin", "mig"), f"a replica on a part of a GPU is not split over {split}; leave the degrees out"
     if workload.pin.mig is not None and workload.pin.offload is not None and not workload.pin.offload.is_none:
         yield ("pin", "mig"), "nothing is offloaded from a part of a GPU; take pin.offload out"
+    yield from hour_problems(workload)
     yield from offload_problems(workload, TRAIN_OFFLOAD, INFER_OFFLOAD)
     pinned = workload.pin.precision
     if pinned is not None and pinned not in get_args(InferPrecision):
@@ -91,6 +93,7 @@ def train_problems(workload: TrainWorkload) -> Iterator[Problem]:
     if pin.precision is not None and pin.precision not in get_args(TrainPrecision):
         known = ", ".join(get_args(TrainPrecision))
         yield ("pin", "precision"), f"{pin.precision} is not a training precision; one of {known}"
+    yield from hour_problems(workload)
     yield from offload_problems(workload, INFER_OFFLOAD, TRAIN_OFFLOAD)
     yield from twin_problems(workload)
     yield from batch_problems(workload)
@@ -131,6 +134,12 @@ def offload_problems(
         in_host = shares.weights_cpu + shares.kv_cpu + shares.optimizer_cpu + shares.params_cpu
         if not workload.offload.cpu and in_host > 0:
             yield ("pin", "offload"), "contradicts offload.cpu: false; take one of the two out"
+
+
+def hour_problems(workload: InferWorkload | TrainWorkload) -> Iterator[Problem]:
+    """Hours that are named twice."""
+    if overlap(workload.hours):
+        yield ("hours",), f"the ranges {', '.join(workload.hours)} overlap"
 
 
 def twin_problems(workload: InferWorkload | TrainWorkload) -> Iterator[Problem]:

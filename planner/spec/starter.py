@@ -49,6 +49,7 @@ workloads:
     # images: {count: 1, width: 1024, height: 1024}   # vision-language models
     # image: {width: 1024, height: 1024, steps: 30}   # diffusion models
     # audio: {seconds: 30}                            # speech models
+    # hours: 08:00-20:00                    # when it runs; others may have its GPUs at other hours
     # engine_options: {gpu_memory_utilization: 0.9}
     targets: {requests_per_second: 4, ttft_ms: 800, tpot_ms: 40}   # also output_tokens_per_second, concurrency
     # pin: {gpu: h100-sxm-80gb, tensor_parallel: 1}   # decisions already taken

@@ -32,6 +32,7 @@ from planner.spec.base import (
     fold_case,
     refuse,
 )
+from planner.spec.day import Hours, day_share
 from planner.spec.parts import (
     Audio,
     Image,
@@ -127,6 +128,13 @@ class WorkloadBase(SpecModel):
         Field(max_length=200),
     ] = Field(default_factory=dict)
     """Single fields of the engine profile that differ, such as `gpu_memory_utilization: 0.9`."""
+    hours: Annotated[
+        tuple[Hours, ...],
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
+        Field(strict=False, max_length=24),
+    ] = ()
+    """Hours of the day in which it runs, `20:00-08:00` or a list of such; left out = always. Workloads whose hours
+    do not meet may use the same GPUs one after the other. Targets hold within them; a deadline counts all hours."""
     pin: Pin = Pin()
     """Decisions already taken; the optimiser keeps them."""
 
@@ -134,6 +142,11 @@ class WorkloadBase(SpecModel):
     def model_label(self) -> str:
         """What the model is called: its catalog id as written, the path or `inline-<model_type>` of a config."""
         return self.model if isinstance(self.model, str) else config_label(self.model)
+
+    @property
+    def day_share(self) -> float:
+        """Share of the day in which it runs."""
+        return day_share(self.hours)
 
     @property
     def effective_attention(self) -> Attention:

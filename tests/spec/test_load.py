@@ -305,6 +305,14 @@ ONE_MISTAKE = {
         f"workloads: [{{{INFER}, pin: {{tensor_parallel: 2, mig: §1g.10gb}}}}]",
         "workloads.gpt2-infer.pin.mig: a replica on a part of a GPU is not split over 2; leave the degrees out",
     ),
+    "hours without time in them": (
+        f"workloads: [{{{INFER}, hours: §'08:00-08:00'}}]",
+        "workloads.gpt2-infer.hours: 08:00-08:00 has no time in it; leave `hours` out for the whole day",
+    ),
+    "hours that overlap": (
+        f"workloads: [{{{INFER}, hours: §['08:00-12:00', '11:00-13:00']}}]",
+        "workloads.gpt2-infer.hours: the ranges 08:00-12:00, 11:00-13:00 overlap",
+    ),
     "a workload that runs in no period": (
         f"workloads: [{{name: chat, {INFER}}}]\nperiods:\n- {{months: 6, demand: {{chat: §0}}}}\n"
         "- {months: 6, demand: {chat: 0}}",

@@ -40,7 +40,14 @@ def infer_derivation(
         *infer_speed_steps(job, ways, hw, memory, speed, replicas),
         *arrival_steps(job, arrivals, requests_per_second=requests_per_second),
         gpus_step(ways, replicas),
-        *money_steps(money, hw, speed.shares, gpus=gpus, rate=output_rate, hours=hours),
+        *money_steps(
+            money,
+            hw,
+            speed.shares,
+            gpus=gpus,
+            rate=None if output_rate is None else output_rate * money.day_share,
+            hours=hours,
+        ),
     )
 
 
