@@ -13,7 +13,7 @@ JOBS ?= auto
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: demo test lint types check bench format clean
+.PHONY: demo test lint types check browser bench format clean
 
 demo: $(VENV)/.core
 	@$(BIN)/plan build plans/quickstart/workloads.yaml -o $(OUT)
@@ -30,6 +30,11 @@ types: $(VENV)/.full
 
 check: $(VENV)/.full
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+
+# Looks at the reports in a real browser; needs Chromium and npm.
+browser: $(VENV)/.full
+	npm install --prefix tests/browser --no-audit --no-fund
+	$(BIN)/python -m pytest -q -m browser tests/browser
 
 bench: $(VENV)/.core
 	$(BIN)/python benchmarks/speed.py
