@@ -41,6 +41,8 @@ class Convention:
     """Rotary positions make new q and k beside a fused projection, which v, a view of it, keeps alive."""
     repeats_kv: bool
     eager_attention: bool
+    keeps_softmax_input: bool
+    """Backward of softmax holds its input beside its result (torch before 1.11: pytorch issue 64000, pull request 65242)."""
     capped_scores: bool
     """Scores pass a tanh before the softmax (Gemma 2), which keeps its 16-bit result."""
     sdpa: bool
@@ -96,6 +98,7 @@ def convention(job: TrainJob) -> Convention:
         rotates_views=not any(t.role == "position" for t in job.model.outer) and not eager,
         repeats_kv=(job.engine.flag("kv_repeat") and job.attention != "flash") or eager,
         eager_attention=eager,
+        keeps_softmax_input=job.engine.flag("softmax_keeps_input"),
         capped_scores=eager_class and job.model.logit_softcap,
         sdpa=job.attention == "sdpa" and not eager,
         whole_attention=listed(job, "whole_attention_families"),

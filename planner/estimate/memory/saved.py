@@ -142,9 +142,10 @@ def score_bytes(block: Block, rules: Convention) -> float:
     c = rules.compute
     if rules.fused_mlp:
         return c + (MASK_BYTES + c) * block.attention_dropout
+    before = (FULL if rules.autocast else c) * rules.keeps_softmax_input
     if block.attention_dropout:
-        return (FULL if rules.autocast else c) + MASK_BYTES + c
-    return FULL + (c if c == HALF else 0) + c * rules.capped_scores
+        return before + (FULL if rules.autocast else c) + MASK_BYTES + c
+    return before + FULL + (c if c == HALF else 0) + c * rules.capped_scores
 
 
 def mlp(block: Block, rules: Convention) -> Saved:

@@ -71,3 +71,13 @@ def test_early_bitsandbytes_products_keep_their_inputs_though_the_base_is_frozen
         kept[1].outer_per_token + kept[1].inner_per_token
     )
     assert more == 2 * (2 * 4096 + 14_336)
+
+
+def test_softmax_of_old_torch_keeps_its_input_as_well() -> None:
+    """pytorch issue 64000: 32-bit scores, softmax, one-byte mask and dropped scores of BERT-large's 16 heads."""
+    old, new = (
+        train_job("google-bert/bert-large-uncased", engine=engine(version), precision="fp32", attention="eager")
+        for version in ("transformers@4.18", "transformers")
+    )
+    pairs = [saved_of(job.model.blocks[0], convention(job), None).scores_per_pair for job in (old, new)]
+    assert pairs == [(4 + 4 + 1 + 4) * 16, (4 + 1 + 4) * 16]
