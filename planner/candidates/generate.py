@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from planner.candidates.arrivals import kept_under_arrivals
 from planner.candidates.infer import search_infer
 from planner.candidates.margins import margins_of
 from planner.candidates.planning import planning_facts
@@ -60,7 +61,7 @@ def candidates_of(
         found = search_infer(search)
     else:
         found = search_train(search, horizon_months=spec.horizon.months)
-    kept = undominated(found) if prune else found
+    kept = kept_under_arrivals(search, undominated(found) if prune else found)
     able = frozenset(c.gpu for c in found)
     dropped = [*search.misses.dropped(workload.name, able)]
     if not any((workload.pin.gpu, workload.pin.node, workload.pin.offer)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from planner.candidates.arrivals import Carried, carried
 from planner.candidates.layouts import Layouts, infer_layouts
 from planner.candidates.misses import Stage, gib_down
 from planner.candidates.offload import OffloadColumns, least_offload, none, open_places
@@ -208,9 +209,12 @@ def judged(
         return
     trial, hw, memory = trial.take(rows), repeated(hw, rows), taken(memory, rows)
     speed = infer_speed(job, trial.ways(), hw, kv_slots=memory.max_batch)
-    cap = search.facts.value("utilisation-cap")
-    replicas, share = replicas_needed(workload, speed, trial.batch, cap, search.margins.seconds)
-    checks = target_checks(search, workload, speed, replicas, trial.layouts)
+    under_arrivals = carried(search, workload, job, trial.ways(), hw, memory.max_batch, speed)
+    per_second = search.facts.value("utilisation-cap") * speed.requests_per_second / search.margins.seconds
+    if under_arrivals is not None:
+        per_second = under_arrivals.per_second
+    replicas, share = replicas_needed(workload, speed, trial.batch, per_second, search.margins.seconds)
+    checks = target_checks(search, workload, speed, replicas, trial.layouts, under_arrivals)
     good = search.meets(trial.layouts, checks)
     used = np.maximum(tightest_share(checks, len(rows)), share / replicas)
     chosen = best_batches(workload, trial, replicas, good & (replicas <= MOST_REPLICAS), used)
@@ -258,16 +262,24 @@ def note_host_memory(search: Search, layouts: Layouts, host: Floats, hw: Hardwar
 
 
 def target_checks(
-    search: Search, workload: InferWorkload, speed: InferSpeed, replicas: Floats, layouts: Layouts
+    search: Search,
+    workload: InferWorkload,
+    speed: InferSpeed,
+    replicas: Floats,
+    layouts: Layouts,
+    under_arrivals: Carried | None,
 ) -> list[TargetCheck]:
-    """Time to first token, time per token and pinned replicas against what is needed."""
+    """Time to first token, time per token and pinned replicas against what is needed.
+
+    Latencies are those of the full batch in closed loop, or under random arrivals where a rate is asked.
+    """
     targets, margins = workload.targets, search.margins
-    checks = []
+    checks = [] if under_arrivals is None else [*under_arrivals.checks]
     for name, column, limit_ms, target in (
         ("TTFT", speed.ttft_s * margins.ttft, targets.ttft_ms, "ttft_ms"),
         ("TPOT", speed.tpot_s * margins.seconds, targets.tpot_ms, "tpot_ms"),
     ):
-        if limit_ms is not None:
+        if limit_ms is not None and under_arrivals is None:
             taken_ms = np.nan_to_num(np.broadcast_to(column, (len(layouts),)), nan=0.0) / MILLI
             text = f"best {name} {{0:,.4g}} ms ({{1}}), asked {limit_ms:,.4g} ms"
             checks.append(TargetCheck(excess_ratio=taken_ms / limit_ms, values=taken_ms, text=text, target=target))
@@ -279,17 +291,16 @@ def target_checks(
 
 
 def replicas_needed(
-    workload: InferWorkload, speed: InferSpeed, batch: Floats, utilisation_cap: float, margin: float
+    workload: InferWorkload, speed: InferSpeed, batch: Floats, per_second: Floats, margin: float
 ) -> tuple[Floats, Floats]:
     """Replicas that carry the demand, and the exact number before rounding up; 1 and 0 where none is asked.
 
-    Arriving requests may use `utilisation_cap` of the closed-loop throughput; rates count divided by `margin`.
+    One replica carries `per_second` requests that arrive; rates of tokens count divided by `margin`.
     """
     targets = workload.targets
     need: Floats = np.zeros(len(batch))
     if targets.requests_per_second is not None:
-        wanted = margin * targets.requests_per_second
-        need = np.maximum(need, wanted / (utilisation_cap * speed.requests_per_second))
+        need = np.maximum(need, targets.requests_per_second / np.maximum(per_second, 1e-12))
     if targets.output_tokens_per_second is not None:
         wanted = margin * targets.output_tokens_per_second
         need = np.maximum(need, wanted / np.maximum(speed.output_tokens_per_second, 1e-12))

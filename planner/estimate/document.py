@@ -60,6 +60,10 @@ class LatencyDocument(Document):
     p90: float
     p99: float
 
+    def at(self, percentile: int | None) -> float:
+        """The quantile of a percentile that is reported, or the mean."""
+        return {None: self.mean, 50: self.p50, 90: self.p90, 99: self.p99}[percentile]
+
 
 class OpenLoopDocument(Document):
     """What requests see that arrive at random (Poisson) at the rate asked, dealt evenly over all replicas.
@@ -81,6 +85,8 @@ class OpenLoopDocument(Document):
     """None also where no request makes two tokens."""
     end_to_end_s: LatencyDocument | None
     """From arrival to the last token."""
+    sustained_requests_per_second: float | None = None
+    """Most that all replicas carry within the latency targets; None where none is asked, and in estimates."""
 
 
 class PerformanceDocument(Document):

@@ -12,6 +12,7 @@ from typing import Any
 
 from planner.plan.audit_periods import periods_agree
 from planner.plan.audit_stage import (
+    NO_LIMITS,
     TOLERANCE,
     UTILISATION_CAP,
     delivered,
@@ -174,7 +175,7 @@ def targets_are_met(plan: Plan) -> Iterator[str]:
         listed = {d.target: d for d in w.demand_met}
         factor = largest_factor(plan, w)
         for key, wanted in targets.items():
-            if wanted is None or key in ("tokens", "steps"):
+            if wanted is None or key in NO_LIMITS:
                 continue
             got, at_least = promised(w, key, spec[w.name], factor, cap)
             if got is None:
@@ -204,10 +205,16 @@ def promised(
 ) -> tuple[float | None, bool]:
     """What the estimate gives for a target, and whether more is better; None where it does not apply."""
     p = w.performance
+    queue = p.open_loop
     if key in ("ttft_ms", "tpot_ms"):
         seconds = p.ttft_s if key == "ttft_ms" else p.tpot_s
+        if queue is not None:
+            under = queue.ttft_s if key == "ttft_ms" else queue.tpot_s
+            seconds = None if under is None else under.at(spec.get("targets", {}).get("latency_percentile"))
         return (None if seconds is None else seconds / MILLI), False
     if key == "requests_per_second":
+        if queue is not None and queue.sustained_requests_per_second is not None:
+            return min(queue.sustained_requests_per_second, p.requests_per_second or 0.0), True
         return (p.requests_per_second or 0.0) * cap, True
     if key in ("concurrency", "deadline_hours"):
         return delivered(w.placements, key, spec, factor, cap), key == "concurrency"

@@ -14,6 +14,8 @@ from planner.units import MILLI, SECONDS_PER_HOUR
 TOLERANCE = 1e-6
 """Relative slack for sums of decimals, and for limits that the optimiser keeps in whole micro-units."""
 UTILISATION_CAP = "utilisation-cap"
+NO_LIMITS = ("tokens", "steps", "latency_percentile", "burst")
+"""Keys of `targets` that ask for nothing by themselves."""
 
 
 def near(a: float, b: float) -> bool:
@@ -246,7 +248,7 @@ def placements_deliver(plan: Plan, stage: Stage) -> Iterator[str]:
         if factor and not placements:
             yield f"workloads.{name}: nothing runs it"
         for key, wanted in targets.items() if placements else ():
-            if wanted is None or key in ("tokens", "steps"):
+            if wanted is None or key in NO_LIMITS:
                 continue
             got = delivered(placements, key, spec, factor, cap)
             if got is None:
@@ -269,12 +271,13 @@ def delivered(
         return sum(p.replicas * p.figures.get(figure, 0.0) for p in placements)
 
     if key in ("ttft_ms", "tpot_ms"):
-        seconds = [p.figures[f"{key[:4]}_s"] for p in placements if f"{key[:4]}_s" in p.figures]
+        names = (f"arrivals_{key[:4]}_s", f"{key[:4]}_s")
+        seconds = [next(p.figures[n] for n in names if n in p.figures) for p in placements if names[1] in p.figures]
         return max(seconds) / MILLI if seconds else None
     if key == "concurrency":
         return sum(p.replicas * batch(p) for p in placements)
     if key == "requests_per_second":
-        return total(key) * cap
+        return sum(p.replicas * carried(p, cap) for p in placements)
     if key != "deadline_hours":
         return total(key)
     targets, rate = spec.get("targets", {}), total("tokens_per_second")
@@ -284,6 +287,12 @@ def delivered(
     if work is None or not rate:
         return None
     return float(work) * factor / rate / SECONDS_PER_HOUR / share_of_day(spec.get("hours") or ())
+
+
+def carried(p: Placement, cap: float) -> float:
+    """Requests a second of one replica: those it keeps its latency targets at, or its share of the closed loop's."""
+    most = p.figures.get("requests_per_second", 0.0)
+    return min(most, p.figures.get("sustained_requests_per_second", most * cap))
 
 
 def batch(p: Placement) -> float:

@@ -81,10 +81,12 @@ def open_loop(parts: Sequence[WorkloadEstimate]) -> OpenLoopDocument | None:
         return None
     worst = max(found, key=lambda q: (q.ttft_s is None, q.ttft_s.mean if q.ttft_s else 0.0))
     running = [q.running for q in found if q.running is not None]
+    carried = [q.sustained_requests_per_second for q in found if q.sustained_requests_per_second is not None]
     return worst.model_copy(
         update={
             "requests_per_second": sum(q.requests_per_second for q in found),
             "running": sum(running) if len(running) == len(found) else None,
+            "sustained_requests_per_second": sum(carried) if len(carried) == len(found) else None,
         }
     )
 

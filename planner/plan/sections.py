@@ -129,7 +129,7 @@ def placements(pick: Pick, estimates: Sequence[WorkloadEstimate]) -> tuple[Place
             share_of_demand=part.share,
             slices=None if part.candidate.part is None else part.candidate.part.slices,
             slices_of_gpu=None if part.candidate.part is None else part.candidate.part.whole_slices,
-            figures=figures(estimate),
+            figures=figures(estimate) | arrival_figures(estimate, pick.workload),
         )
         for part, estimate in zip(pick.parts, estimates, strict=True)
     )
@@ -148,6 +148,18 @@ def figures(estimate: WorkloadEstimate) -> dict[str, float]:
     found |= {"device_peak_bytes": float(m.device_peak_bytes), "usable_bytes": float(m.usable_bytes)}
     found |= {"host_bytes": float(m.host_bytes)}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def arrival_figures(estimate: WorkloadEstimate, workload: Workload) -> dict[str, float]:
+    """What one replica carries within the latency targets, and what its requests see that come at random."""
+    queue = estimate.performance.open_loop
+    if queue is None or not isinstance(workload, InferWorkload) or queue.sustained_requests_per_second is None:
+        return {}
+    percentile = workload.targets.latency_percentile
+    found = {"sustained_requests_per_second": queue.sustained_requests_per_second / estimate.replicas}
+    found |= {} if queue.ttft_s is None else {"arrivals_ttft_s": queue.ttft_s.at(percentile)}
+    found |= {} if queue.tpot_s is None else {"arrivals_tpot_s": queue.tpot_s.at(percentile)}
+    return found
 
 
 def seat_of(pick: Pick, part: Part, catalog: Catalog) -> Seat:
@@ -219,11 +231,25 @@ def estimate_of(pick: Pick, part: Part, seat: Seat, catalog: Catalog, *, months:
         memory = infer_memory(c.job, c.ways, hw)
         speed = infer_speed(c.job, c.ways, hw, kv_slots=memory.max_batch)
         fits = InferRow(job=c.job, ways=c.ways, hw=hw, memory=memory).fits
-        return infer_estimate(seat, c.job, c.ways, hw, memory, speed, money, fits=fits)
+        return with_sustained(infer_estimate(seat, c.job, c.ways, hw, memory, speed, money, fits=fits), pick, part)
     assert isinstance(c.ways, TrainWays)
     memory = train_memory(c.job, c.ways, hw)
     fits = TrainRow(job=c.job, ways=c.ways, hw=hw, memory=memory, headroom=pick.found.headroom).fits
     return train_estimate(seat, c.job, c.ways, hw, memory, train_speed(c.job, c.ways, hw), money, fits=fits)
+
+
+def with_sustained(estimate: WorkloadEstimate, pick: Pick, part: Part) -> WorkloadEstimate:
+    """The estimate with the rate that its replicas carry within the latency targets, as the search found it."""
+    performance, rate = estimate.performance, part.candidate.rate
+    assert isinstance(pick.workload, InferWorkload)
+    asked = pick.workload.targets
+    if performance.open_loop is None or rate is None or asked.requests_per_second is None:
+        return estimate
+    if asked.ttft_ms is None and asked.tpot_ms is None:
+        return estimate
+    whole = asked.requests_per_second * rate * estimate.replicas
+    queue = performance.open_loop.model_copy(update={"sustained_requests_per_second": whole})
+    return estimate.model_copy(update={"performance": performance.model_copy(update={"open_loop": queue})})
 
 
 def demand_of(pick: Pick, estimates: Sequence[WorkloadEstimate], cap: float) -> tuple[DemandMet, ...]:
@@ -245,15 +271,23 @@ def infer_demand(
     workload: InferWorkload, estimate: WorkloadEstimate, in_flight: float, cap: float
 ) -> Iterator[DemandMet]:
     asked, p = workload.targets, estimate.performance
+    queue = p.open_loop
+    carried = (p.requests_per_second or 0.0) * cap
+    if queue is not None and queue.sustained_requests_per_second is not None:
+        carried = queue.sustained_requests_per_second
     floors = (
-        ("requests_per_second", asked.requests_per_second, (p.requests_per_second or 0.0) * cap),
+        ("requests_per_second", asked.requests_per_second, carried),
         ("output_tokens_per_second", asked.output_tokens_per_second, p.output_tokens_per_second or 0.0),
         ("concurrency", asked.concurrency, in_flight),
     )
     for target, wanted, got in floors:
         if wanted is not None:
             yield DemandMet(target=target, asked=float(wanted), got=got, met=reaches(got, float(wanted)))
-    for target, wanted, seconds in (("ttft_ms", asked.ttft_ms, p.ttft_s), ("tpot_ms", asked.tpot_ms, p.tpot_s)):
+    ttft_s, tpot_s = p.ttft_s, p.tpot_s
+    if queue is not None:
+        ttft_s = None if queue.ttft_s is None else queue.ttft_s.at(asked.latency_percentile)
+        tpot_s = None if queue.tpot_s is None else queue.tpot_s.at(asked.latency_percentile)
+    for target, wanted, seconds in (("ttft_ms", asked.ttft_ms, ttft_s), ("tpot_ms", asked.tpot_ms, tpot_s)):
         if wanted is not None and seconds is not None:
             got = seconds / MILLI
             yield DemandMet(target=target, asked=wanted, got=got, met=reaches(wanted, got))

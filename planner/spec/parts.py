@@ -109,9 +109,23 @@ class InferTargets(SpecModel):
     concurrency: Count | None = None
     """Requests in flight at the same time."""
     ttft_ms: Amount | None = None
-    """Mean time to the first token, at most, in milliseconds."""
+    """Time to the first token, at most, in milliseconds: the mean, or that of `latency_percentile`."""
     tpot_ms: Amount | None = None
-    """Mean time per further token, at most, in milliseconds."""
+    """Time per further token, at most, in milliseconds: the mean, or that of `latency_percentile`."""
+    latency_percentile: Literal[50, 90, 99] | None = None
+    """Per cent of the requests that must keep `ttft_ms` and `tpot_ms`, where requests come at random
+    (`requests_per_second`); left out = the means must."""
+    burst: Count | None = None
+    """Requests that come all at once, over all replicas: how long they take is reported."""
+
+    @model_validator(mode="after")
+    def _percentile_needs_arrivals(self) -> Self:
+        if self.latency_percentile is not None and self.requests_per_second is None:
+            raise ValueError(
+                f"latency_percentile {self.latency_percentile} is of requests that come at random: "
+                "give requests_per_second, or leave it out to ask for means"
+            )
+        return self
 
 
 class TrainTargets(SpecModel):

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from planner.estimate.speed.infer import (
     Lengths,
     full_step,
     lengths_of,
+    mean_prompt,
     most_running,
     prompt_kind_times,
+    prompt_variation,
     request_s,
     stage_groups,
 )
-from planner.estimate.speed.kernels import Kernels, shipped_kernels
+from planner.estimate.speed.kernels import Kernels, serving_engine, shipped_kernels
 from planner.estimate.speed.open_loop import OpenLoop, Requests, open_loop
 from planner.estimate.speed.setup import Setup, infer_setup
 from planner.estimate.types import Floats, Hardware, InferJob, InferWays
 
 STEP_POINTS = 33
 """Batches at which a decode step is evaluated; between them it is close to a straight line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyFactors:
+    """What the spread of the requests' sizes adds to latencies."""
+
+    rounds: float
+    """Tokens after the first, mean."""
+    slow_prompt: float
+    """The prompt at the percentile asked over the mean one."""
+    prompt_variation: float
+    """Squared coefficient of variation of the prompts."""
+    answer_variation: float
+    """The same of the answers."""
+
+
+def latency_factors(job: InferJob, percentile: int | None) -> LatencyFactors:
+    """Of the workload's traffic; a percentile asks for the prompt that so many per cent do not exceed."""
+    lengths = lengths_of(job)
+    slow, upto = mean_prompt(lengths), 0.0
+    for tokens, share in sorted(lengths.prompts) if percentile is not None else ():
+        slow, upto = (tokens, upto + share) if upto < (percentile or 0) / 100.0 else (slow, upto)
+    return LatencyFactors(
+        rounds=max(0.0, lengths.new_tokens - 1.0),
+        slow_prompt=slow / mean_prompt(lengths),
+        prompt_variation=prompt_variation(lengths),
+        answer_variation=lengths.output_spread**2,
+    )
+
+
+def is_continuous(job: InferJob) -> bool:
+    """The engine lets requests join and leave a running batch."""
+    return serving_engine(shipped_kernels(), job.engine).continuous_batching
 
 
 def infer_open_loop(

@@ -43,6 +43,10 @@ class Latency:
     p90_s: float
     p99_s: float
 
+    def at(self, percentile: int | None) -> float:
+        """The quantile of a percentile that is reported, or the mean."""
+        return {None: self.mean_s, 50: self.p50_s, 90: self.p90_s, 99: self.p99_s}[percentile]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
