@@ -91,7 +91,7 @@ def rank_times(
 def least_checks(times: RankTimes, limits: Limits, targets: InferTargets) -> tuple[TargetCheck, ...]:
     """Latencies of every row when all but idle, against the targets."""
     ttft_s, tpot_s = latencies(times, np.full_like(times.slots, LEAST_USED), percentile=limits.percentile)
-    whose = "mean" if limits.percentile is None else f"p{limits.percentile}"
+    whose = "" if limits.percentile is None else f"p{limits.percentile} "
     found = []
     for name, seconds, limit_s, asked_ms, target in (
         ("TTFT", ttft_s, limits.ttft_s, targets.ttft_ms, "ttft_ms"),
@@ -99,7 +99,7 @@ def least_checks(times: RankTimes, limits: Limits, targets: InferTargets) -> tup
     ):
         if limit_s is not None and asked_ms is not None:
             ratio = seconds / limit_s
-            text = f"best {whose} {name} {{0:,.4g}} ms ({{1}}), asked {asked_ms:,.4g} ms"
+            text = f"best {whose}{name} {{0:,.4g}} ms ({{1}}), asked {asked_ms:,.4g} ms"
             found.append(TargetCheck(excess_ratio=ratio, values=ratio * asked_ms, text=text, target=target))
     return tuple(found)
 

@@ -34,7 +34,6 @@ from planner.report.words import (
     semicolon_separated,
     spoken,
 )
-from planner.units import MILLI
 
 MOST_ALTERNATIVES = 3
 """Other ways a page shows; plan.json holds the best few."""
@@ -297,13 +296,16 @@ RATES = ("requests_per_second", "output_tokens_per_second", "tokens_per_second")
 def target_interval(demand: DemandMet, workload: WorkloadEstimate) -> tuple[float, float] | None:
     """The 90 % interval of the quantity a target bounds, in the target's own unit.
 
-    What a plan counts on may be a fixed share of the predicted rate (room for bursts), and a time to finish is work
-    over rate; so the relative interval of the rate is laid around what the plan gives.
+    What a plan counts on may be a share of the predicted rate (room for bursts), a latency may be that of requests
+    that come at random or of a percentile of them, and a time to finish is work over rate; so the relative interval of
+    the full batch's figure is laid around what the plan gives.
     """
     latency = {"ttft_ms": "ttft_s", "tpot_ms": "tpot_s"}.get(demand.target)
     if latency is not None:
-        ends = workload.intervals.get(latency)
-        return (ends[0] / MILLI, ends[1] / MILLI) if ends else None
+        ends, whole_batch = workload.intervals.get(latency), getattr(workload.performance, latency)
+        return (
+            (demand.got * ends[0] / whole_batch, demand.got * ends[1] / whole_batch) if ends and whole_batch else None
+        )
     spread = rate_spread(workload, demand.target if demand.target in RATES else "tokens_per_second")
     if spread is None:
         return None

@@ -16,6 +16,7 @@ from planner.catalog.intervals import IntervalFact
 from planner.errors import ImpossibleError
 from planner.estimate.hardware import hardware
 from planner.estimate.memory import infer_memory, train_memory, usable_bytes
+from planner.estimate.speed.arrivals import infer_open_loop
 from planner.estimate.types import InferJob, InferWays, TrainWays
 from tests.candidates.specs import catalog, found_for, supply_of
 
@@ -47,10 +48,41 @@ def test_every_candidate_fits_and_meets_its_targets() -> None:
         hw = hardware(c.job, [supply.kinds[c.kind]], catalog())
         memory = infer_memory(c.job, c.ways, hw)
         assert memory.device_peak_bytes[0] <= usable_bytes(hw)[0] * 0.95
-        assert c.figures["ttft_s"] <= 2.0
-        assert c.figures["tpot_s"] <= 0.060
-        assert c.replicas * c.figures["requests_per_second"] * 0.8 >= 5 * (1 - 1e-9)
-        assert (c.replicas - 1) * c.figures["requests_per_second"] * 0.8 < 5
+        queue = infer_open_loop(c.job, c.ways, hw, kv_slots=memory.max_batch, requests_per_second=5 / c.replicas)
+        assert queue is not None
+        assert queue.ttft is not None
+        assert queue.ttft.mean_s <= 2.0
+        assert queue.tpot is not None
+        assert queue.tpot.mean_s <= 0.060
+        assert c.rate is not None
+        assert c.replicas * c.rate >= 1 - 1e-9
+        assert (c.replicas - 1) * c.rate < 1
+        assert 5 * c.rate <= 0.9 * c.figures["requests_per_second"] * (1 + 1e-9)
+
+
+def fewest_gpus(percentile: str) -> dict[str, int]:
+    """By GPU, of one long-prompt workload whose first tokens are wanted within a second."""
+    text = chat(rps=40, ttft=1000).replace("tpot_ms: 60", f"tpot_ms: 60{percentile}")
+    found: dict[str, int] = {}
+    for c in found_for(text).candidates:
+        found[c.gpu] = min(found.get(c.gpu, c.gpus), c.gpus)
+    return found
+
+
+def test_a_higher_percentile_never_needs_fewer_gpus() -> None:
+    counts = [fewest_gpus(p) for p in ("", ", latency_percentile: 90", ", latency_percentile: 99")]
+    assert all(counts)
+    for gpu, most in counts[2].items():
+        assert counts[0][gpu] <= counts[1][gpu] <= most
+    assert counts[0] != counts[2]
+
+
+def test_without_latency_targets_requests_use_the_planning_share_of_the_closed_loop() -> None:
+    text = chat(rps=40).replace(", ttft_ms: 2000, tpot_ms: 60", "")
+    found = found_for(text).candidates
+    assert found
+    for c in found:
+        assert c.rate == pytest.approx(0.8 * c.figures["requests_per_second"] / 40)
 
 
 def test_double_the_demand_needs_at_most_double_the_replicas_and_not_fewer() -> None:
