@@ -61,7 +61,7 @@ def candidates_of(
         found = search_infer(search)
     else:
         found = search_train(search, horizon_months=spec.horizon.months)
-    kept = kept_under_arrivals(search, undominated(found) if prune else found)
+    kept = kept_under_arrivals(search, undominated(found)) if prune else found
     able = frozenset(c.gpu for c in found)
     dropped = [*search.misses.dropped(workload.name, able)]
     if not any((workload.pin.gpu, workload.pin.node, workload.pin.offer)):
