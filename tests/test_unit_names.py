@@ -18,7 +18,7 @@ import planner
 
 UNITS = {
     "bytes", "bits", "s", "ms", "hours", "months", "usd", "kw", "kwh", "g", "kg", "flop", "units",
-    "second", "hour", "month", "tokens", "percent", "seconds",
+    "second", "hour", "month", "tokens", "percent", "percentile", "seconds",
 }  # fmt: skip
 """Words that are a unit wherever they stand in a name."""
 COUNTS = {
@@ -50,7 +50,8 @@ RATIOS = {
 """Words of fitted numbers without a unit: passes over a tensor, shares that are not hidden behind compute."""
 KEYS_OF_THE_INTERFACE = {
     "input": "tokens", "output": "tokens", "sequence": "tokens", "traffic": "tokens", "context": "tokens",
-    "length": "tokens", "prompts": "requests", "concurrency": "requests", "global_": "sequences", "micro": "sequences",
+    "length": "tokens", "prompts": "requests", "concurrency": "requests",
+    "burst": "requests", "requests": "requests", "global_": "sequences", "micro": "sequences",
     "weights_cpu": "share", "weights_disk": "share", "kv_cpu": "share", "optimizer_cpu": "share", "demand": "factor",
     "objective": "of the objective", "best_bound": "of the objective", "asked": "of the target", "got": "of the target",
     "least_objective": "of the objective",

@@ -23,9 +23,9 @@ from planner.units import MILLI
 
 LEAST_USED = 0.1
 """Utilisation below which a replica is not sized: one that keeps its targets only when all but idle is too slow."""
-SMALLER = 0.9
+SMALLER = 0.8
 """Of the rate, tried next where the full queueing model says that targets are missed at it."""
-MOST_TRIES = 12
+MOST_TRIES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +118,13 @@ def kept_under_arrivals(search: Search, found: Sequence[Candidate]) -> list[Cand
 
 
 def held_to(search: Search, c: Candidate, limits: Limits) -> Iterator[Candidate]:
-    """The candidate at a rate that keeps the limits; nothing where a tenth of its rate does not."""
+    """The candidate at a rate that keeps the limits; nothing where a thirtieth of its rate does not."""
     workload = search.resolved.workload
     assert isinstance(workload, InferWorkload)
     assert isinstance(c.job, InferJob)
     assert isinstance(c.ways, InferWays)
     asked = workload.targets.requests_per_second
-    if asked is None or c.rate is None or not is_continuous(c.job):
+    if asked is None or c.rate is None:
         yield c
         return
     hw = hardware(c.job, (search.supply.kinds[c.kind],), search.catalog)
@@ -146,7 +146,7 @@ def held_to(search: Search, c: Candidate, limits: Limits) -> Iterator[Candidate]
 def within(job: InferJob, ways: InferWays, hw: Hardware, slots: Floats, per_second: float, limits: Limits) -> bool:
     """Whether one replica keeps the limits at a rate, by the full model."""
     found = infer_open_loop(job, ways, hw, kv_slots=slots, requests_per_second=per_second)
-    if found is None or found.ttft is None:
+    if found.ttft is None:
         return False
     good = limits.ttft_s is None or found.ttft.at(limits.percentile) <= limits.ttft_s
     if limits.tpot_s is not None and found.tpot is not None:

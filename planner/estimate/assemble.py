@@ -13,6 +13,7 @@ from planner.catalog.types import Gpu
 from planner.estimate.cost import hours_to_train, usd_over, usd_per_million_tokens
 from planner.estimate.derive import infer_derivation, train_derivation
 from planner.estimate.document import (
+    BurstDocument,
     ConfigValue,
     CostDocument,
     LatencyDocument,
@@ -23,7 +24,8 @@ from planner.estimate.document import (
 )
 from planner.estimate.memory import usable_bytes
 from planner.estimate.memory.fixed import has_budget
-from planner.estimate.speed.arrivals import infer_open_loop
+from planner.estimate.speed.arrivals import infer_burst, infer_open_loop
+from planner.estimate.speed.infer import lengths_of
 from planner.estimate.speed.open_loop import Latency, OpenLoop
 from planner.estimate.types import (
     PARTS,
@@ -81,6 +83,8 @@ class Seat:
     """Training: tokens to be trained on."""
     requests_per_second: float | None = None
     """Inference: rate at which requests arrive, over all replicas."""
+    burst: int | None = None
+    """Inference: requests that come all at once, over all replicas."""
     confidence: float = SHIPPED_CONFIDENCE
     """Share of measurements inside the prediction intervals."""
     mig: str | None = None
@@ -216,6 +220,7 @@ def infer_estimate(
             bound_by=str(speed.bound_by.reshape(-1)[0]),
             seconds_by_cause={k: number(v) for k, v in speed.shares.items()},
             open_loop=open_loop_document(seat, arrivals, ranks=n * int(number(ways.data_parallel))),
+            burst=burst_document(seat, job, ways, hw, memory.max_batch),
         ),
         intervals=intervals("infer", seat.engine, held, figures, confidence=seat.confidence, capped=has_budget(job)),
         cost=cost_document(money, tokens_per_second=out_rate, total_hours=money.horizon_hours),
@@ -244,6 +249,24 @@ def open_loop_document(seat: Seat, found: OpenLoop | None, *, ranks: int) -> Ope
     )
 
 
+def burst_document(seat: Seat, job: InferJob, ways: InferWays, hw: Hardware, kv_slots: Floats) -> BurstDocument | None:
+    """The burst of the fullest replica is that of the deployment; None where none is asked."""
+    if seat.burst is None:
+        return None
+    found = infer_burst(job, ways, hw, kv_slots=kv_slots, requests=-(-seat.burst // seat.replicas))
+    made = lengths_of(job).new_tokens
+    ttft, end_to_end = latency_document(found.ttft), latency_document(found.end_to_end)
+    assert ttft is not None
+    assert end_to_end is not None
+    return BurstDocument(
+        requests=seat.burst,
+        makespan_s=found.makespan_s,
+        output_tokens_per_second=seat.burst * made / found.makespan_s if made else None,
+        ttft_s=ttft,
+        end_to_end_s=end_to_end,
+    )
+
+
 def latency_document(found: Latency | None) -> LatencyDocument | None:
     """As it stands in files."""
     if found is None:
@@ -252,13 +275,11 @@ def latency_document(found: Latency | None) -> LatencyDocument | None:
 
 
 def arrival_warnings(seat: Seat, found: OpenLoop | None) -> Iterator[str]:
-    """A queue that only grows, and an engine whose queue is not modelled."""
+    """A queue that only grows."""
     rate = seat.requests_per_second
     if rate is None:
         return
-    if found is None:
-        yield f"{seat.engine} serves fixed batches: latencies under {rate:,.4g} requests/s at random are not predicted"
-    elif found.ttft is None:
+    if found is not None and found.ttft is None:
         yield (
             f"{rate:,.4g} requests/s are {found.utilisation:.2f} times what this configuration serves: "
             "the queue only grows, open-loop latencies are null"

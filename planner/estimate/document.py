@@ -89,6 +89,20 @@ class OpenLoopDocument(Document):
     """Most that all replicas carry within the latency targets; None where none is asked, and in estimates."""
 
 
+class BurstDocument(Document):
+    """What requests see that come all at once to idle replicas, dealt evenly; answers of the mean length."""
+
+    requests: int
+    """Over all replicas."""
+    makespan_s: float
+    """Until the last answer is complete."""
+    output_tokens_per_second: float | None
+    """Tokens of all answers over the makespan."""
+    ttft_s: LatencyDocument
+    end_to_end_s: LatencyDocument
+    """To the last token."""
+
+
 class PerformanceDocument(Document):
     """Speed of the whole deployment (all replicas). None = does not apply."""
 
@@ -105,7 +119,9 @@ class PerformanceDocument(Document):
     seconds_by_cause: Mapping[str, float] = {}
     """Seconds of one step by cause."""
     open_loop: OpenLoopDocument | None = None
-    """Where `targets.requests_per_second` is asked of an engine with continuous batching."""
+    """Where `targets.requests_per_second` is asked."""
+    burst: BurstDocument | None = None
+    """Where `targets.burst` is asked."""
 
 
 class CostDocument(Document):

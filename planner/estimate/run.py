@@ -291,6 +291,7 @@ def document(
         warnings=(*resolved.warnings, *host.assumptions, *chosen, *versions, *warnings),
         target_tokens=target_tokens(workload),
         requests_per_second=workload.targets.requests_per_second if isinstance(workload, InferWorkload) else None,
+        burst=workload.targets.burst if isinstance(workload, InferWorkload) else None,
         confidence=resolved.confidence,
         mig=None if host.part is None else host.part.profile,
     )

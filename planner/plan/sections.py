@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -169,6 +170,7 @@ def seat_of(pick: Pick, part: Part, catalog: Catalog) -> Seat:
     weight_only = expands(c.job, gpu, catalog)
     chosen = configuration_warnings(pick.workload, c.job, c.ways, gpu, weight_only=weight_only)
     arriving = pick.workload.targets.requests_per_second if isinstance(pick.workload, InferWorkload) else None
+    burst = pick.workload.targets.burst if isinstance(pick.workload, InferWorkload) else None
     return Seat(
         name=pick.workload.name,
         engine=c.job.engine.name,
@@ -178,6 +180,7 @@ def seat_of(pick: Pick, part: Part, catalog: Catalog) -> Seat:
         warnings=(*pick.found.warnings, *chosen, *host_of(part).assumptions),
         target_tokens=tokens_asked(pick.workload) if isinstance(pick.workload, TrainWorkload) else None,
         requests_per_second=None if arriving is None else arriving * part.share,
+        burst=None if burst is None else math.ceil(burst * part.share),
         mig=None if c.part is None else c.part.profile,
     )
 

@@ -194,14 +194,23 @@ def test_half_of_the_layers_in_host_memory_is_half_of_their_bytes() -> None:
     assert first_number(step_of("offloaded", "memory.host_bytes").result) == layers / 2 + cache
 
 
-def test_arrivals_beyond_what_is_served_and_fixed_batches_have_a_warning_and_no_latencies() -> None:
-    overrun, padded = named("overrun"), named("mix-padded")
+def test_arrivals_beyond_what_is_served_have_a_warning_and_no_latencies() -> None:
+    overrun = named("overrun")
     assert overrun.performance.open_loop is not None
     assert overrun.performance.open_loop.utilisation > 1
     assert overrun.performance.open_loop.ttft_s is None
     assert any("the queue only grows" in w for w in overrun.warnings)
-    assert padded.performance.open_loop is None
-    assert any("serves fixed batches" in w for w in padded.warnings)
+
+
+def test_requests_wait_for_the_batch_under_way() -> None:
+    queue = named("mix-padded").performance.open_loop
+    assert queue is not None
+    assert queue.ttft_s is not None
+    assert queue.waiting_share is not None
+    assert queue.waiting_share > 0.5
+    step_s = named("mix-padded").performance.step_s
+    assert step_s is not None
+    assert queue.ttft_s.mean > 50 * step_s
 
 
 def test_arrivals_are_dealt_over_replicas_and_ranks() -> None:

@@ -14,6 +14,7 @@ CHAIN = (
     "requests in the batch: processor sharing with a speed by their number (Kelly 1979, 3.3); beyond the slots "
     "(1 + cv^2) / 2 of the M/M/c wait (Lee and Longton 1959)"
 )
+BULK = "a queue served in batches (Bailey 1954), whose service grows with the batch"
 VACATIONS = "iteration-level scheduling (Orca 2022), arrivals by chance (inspection paradox)"
 
 
@@ -33,18 +34,23 @@ def arrival_steps(
     if found.ttft is None or found.end_to_end is None:
         return
     parts = (found.own_s, found.queue_s, found.iteration_s)
+    in_batches = found.iteration_s is None
     yield step(
         "performance.open_loop.ttft_s.mean",
-        "first token on an idle engine + wait for a slot + iteration under way, prompts beside it and the step joined",
+        "prompts of the own batch + wait for the batch under way and those before the own"
+        if in_batches
+        else "first token on an idle engine + wait for a slot + iteration under way, prompts beside it and the step "
+        "joined",
         " + ".join(exact(part) for part in parts if part is not None),
         f"{exact(found.ttft.mean_s)} s",
-        f"{CHAIN}; {VACATIONS}",
+        BULK if in_batches else f"{CHAIN}; {VACATIONS}",
     )
     later = ""
     if found.tpot is not None:
         step_s, stall_s, load = found.step_s or 0.0, found.stall_s or 0.0, found.prefill_load or 0.0
         answers = lengths_of(job)
-        rounds = sum(max(0.0, o - 1.0) * share for o, (_, share) in zip(answers.answers, answers.prompts, strict=True))
+        own = sum(max(0.0, o - 1.0) * share for o, (_, share) in zip(answers.answers, answers.prompts, strict=True))
+        rounds = own if found.rounds is None else found.rounds
         yield step(
             "performance.open_loop.tpot_s.mean",
             "(decode step + stalls of prompts that came with its own / (output - 1)) / (1 - share of time in prefill)",

@@ -1,4 +1,4 @@
-"""Random arrivals at one configuration: the queue's parameters from the times of the kernels."""
+"""Random arrivals and bursts at one configuration: the queue's parameters from the times of the kernels."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.estimate.speed.burst import Burst, BurstTimes, burst_of
+from planner.estimate.speed.fixed_batches import fixed_batches
 from planner.estimate.speed.infer import (
     Lengths,
+    batch_rounds,
     full_step,
     lengths_of,
     mean_prompt,
     most_running,
+    pass_tokens,
     prompt_kind_times,
     prompt_variation,
     request_s,
@@ -67,21 +71,62 @@ def infer_open_loop(
     kv_slots: Floats,
     requests_per_second: float,
     kernels: Kernels | None = None,
-) -> OpenLoop | None:
+) -> OpenLoop:
     """Latencies of ONE way whose replica gets `requests_per_second`, dealt at random over its data-parallel ranks.
 
-    The batch is at most `ways.batch`. None for engines that serve one fixed batch after another.
+    The batch is at most `ways.batch`. Engines without continuous batching serve one batch after another.
     """
     setup = infer_setup(job, ways, hw, kernels or shipped_kernels())
-    if not setup.engine.continuous_batching:
-        return None
     lengths = lengths_of(job)
     running = most_running(setup, ways, kv_slots=kv_slots)
-    return open_loop(
-        requests_of(setup, ways, lengths, running=running),
-        requests_per_second=requests_per_second / float(ways.data_parallel[0]),
-        step_s=decode_steps(setup, ways, lengths, most=int(running[0])),
+    requests = requests_of(setup, ways, lengths, running=running)
+    rate = requests_per_second / float(ways.data_parallel[0])
+    steps = decode_steps(setup, ways, lengths, most=int(running[0]))
+    if setup.engine.continuous_batching:
+        return open_loop(requests, requests_per_second=rate, step_s=steps)
+    rounds = batch_rounds(lengths, setup.engine, running)
+    found = fixed_batches(
+        requests_per_second=rate,
+        prefill_s=requests.mean(requests.prefill_s),
+        overhead_s=setup.engine.request_overhead_s,
+        rounds=float(np.ravel(rounds)[0]),
+        step_s=steps,
     )
+    if found.ttft is None:
+        return OpenLoop(utilisation=found.utilisation)
+    waited = found.wait_s or 0.0
+    return OpenLoop(
+        utilisation=found.utilisation,
+        running=found.running,
+        waiting_share=found.waiting_share,
+        step_s=None if found.tpot is None else found.tpot.mean_s,
+        own_s=found.ttft.mean_s - waited,
+        queue_s=waited,
+        rounds=float(np.ravel(rounds)[0]),
+        ttft=found.ttft,
+        tpot=found.tpot,
+        end_to_end=found.end_to_end,
+    )
+
+
+def infer_burst(
+    job: InferJob, ways: InferWays, hw: Hardware, *, kv_slots: Floats, requests: int, kernels: Kernels | None = None
+) -> Burst:
+    """Latencies of `requests` that come at once to ONE idle replica, dealt evenly over its data-parallel ranks."""
+    setup = infer_setup(job, ways, hw, kernels or shipped_kernels())
+    lengths = lengths_of(job)
+    engine = setup.engine
+    running = most_running(setup, ways, kv_slots=kv_slots)
+    kinds = requests_of(setup, ways, lengths, running=running)
+    times = BurstTimes(
+        step_s=decode_steps(setup, ways, lengths, most=int(running[0])),
+        prefill_s=kinds.mean(kinds.prefill_s),
+        overhead_s=engine.request_overhead_s + engine.first_token_s,
+        rounds=float(np.ravel(batch_rounds(lengths, engine, running))[0]),
+        num_packed=max(1.0, float(np.ravel(pass_tokens(setup))[0]) / mean_prompt(lengths)),
+        continuous=engine.continuous_batching,
+    )
+    return burst_of(times, requests=-(-requests // int(ways.data_parallel[0])))
 
 
 def requests_of(setup: Setup, ways: InferWays, lengths: Lengths, *, running: Floats) -> Requests:

@@ -91,7 +91,8 @@ def matrix_time(setup: Setup, block: Block, product: Product, work: Pass) -> Sec
             expert_split=setup.expert_split,
             peak_factor=peak_factor,
         )
-        held = product.weights / (setup.expert_ranks * setup.expert_split)
+        met = np.minimum(1.0, work.rows * setup.token_ranks * block.moe.top_k / block.moe.num_experts)
+        held = met * product.weights / (setup.expert_ranks * setup.expert_split)
     else:
         of_attention = product.role in ("attention", "mixer")
         split = setup.attention_split if of_attention else setup.tensor_parallel

@@ -85,6 +85,8 @@ class OpenLoop:
     """Mean stalls of an answer by prompts that came while its own was prefilled, beyond the usual ones."""
     queue_s: float | None = None
     """Mean wait for a slot."""
+    rounds: float | None = None
+    """Decode steps that a request stays for in a batch that runs to its longest answer; None = its own tokens."""
     iteration_s: float | None = None
     """Mean of the iteration under way, the prompts that came with the request, and the decode step they join."""
     ttft: Latency | None = None
