@@ -164,7 +164,7 @@ def pinned(workload: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, An
     entry = {key: value for key, value in _filled(spec) if key not in ("pin", "targets")}
     config = workload["config"]
     pin = {key: config[key] for key in PIN_KEYS if config.get(key) is not None}
-    known_offload = {"weights_cpu", "weights_disk", "kv_cpu", "optimizer_cpu", "params_cpu"}
+    known_offload = {"weights_cpu", "weights_disk", "kv_cpu", "experts_cpu", "optimizer_cpu", "params_cpu"}
     split = {k: v for k, v in (pin.pop("offload", None) or {}).items() if k in known_offload}
     if any(split.values()):
         pin["offload"] = split

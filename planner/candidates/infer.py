@@ -69,6 +69,7 @@ class Trial:
             weights_cpu=self.offload.weights_cpu,
             weights_disk=self.offload.weights_disk,
             kv_cpu=self.offload.kv_cpu,
+            experts_cpu=self.offload.experts_cpu,
         )
 
 
@@ -370,6 +371,6 @@ def way_name(one: Trial) -> str:
     lay = one.layouts
     degrees = f"tp{lay.tensor[0]}pp{lay.pipeline[0]}dp{lay.data[0]}cp{lay.context[0]}ep{lay.expert[0]}n{lay.nodes[0]}"
     off = one.offload
-    shares = [("w", off.weights_cpu[0]), ("d", off.weights_disk[0]), ("k", off.kv_cpu[0])]
+    shares = [("w", off.weights_cpu[0]), ("d", off.weights_disk[0]), ("k", off.kv_cpu[0]), ("e", off.experts_cpu[0])]
     moved = "".join(f"{name}{share:.4g}" for name, share in shares if share)
     return f"{degrees}b{one.batch[0]:.0f}" + (f"-{moved}" if moved else "")

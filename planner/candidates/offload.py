@@ -25,6 +25,7 @@ class OffloadColumns:
     weights_cpu: Floats
     weights_disk: Floats
     kv_cpu: Floats
+    experts_cpu: Floats
     fits: Bools
 
     def take(self, rows: Ints) -> OffloadColumns:
@@ -33,13 +34,14 @@ class OffloadColumns:
             weights_cpu=self.weights_cpu[rows],
             weights_disk=self.weights_disk[rows],
             kv_cpu=self.kv_cpu[rows],
+            experts_cpu=self.experts_cpu[rows],
             fits=self.fits[rows],
         )
 
     @property
     def is_none(self) -> Bools:
         """Rows with everything on the GPU."""
-        result: Bools = (self.weights_cpu + self.weights_disk + self.kv_cpu) == 0.0
+        result: Bools = (self.weights_cpu + self.weights_disk + self.kv_cpu + self.experts_cpu) == 0.0
         return result
 
 
@@ -50,6 +52,7 @@ def none(num_rows: int, pinned: PinOffload | None = None) -> OffloadColumns:
         weights_cpu=np.full(num_rows, at.weights_cpu),
         weights_disk=np.full(num_rows, at.weights_disk),
         kv_cpu=np.full(num_rows, at.kv_cpu),
+        experts_cpu=np.full(num_rows, at.experts_cpu),
         fits=np.ones(num_rows, dtype=bool),
     )
 
@@ -65,18 +68,21 @@ def open_places(workload: InferWorkload | TrainWorkload, splits: Splits) -> froz
 def least_offload(
     job: InferJob, ways: InferWays, hw: Hardware, room: Floats, places: frozenset[Place]
 ) -> Iterator[OffloadColumns]:
-    """For every row the least share of weights, and apart from that the least share of KV cache, that fits."""
+    """For every row the least share of experts that fits; apart from that of weights, and of the KV cache."""
     steps = max(1, job.model.num_layers)
+    nothing = np.zeros(len(hw))
+    if "experts_cpu" in places and any(b.moe is not None for b in job.model.blocks):
+        share, fits = least_share(lambda s: moved(job, replace(ways, experts_cpu=s), hw, room), len(hw), steps)
+        yield OffloadColumns(weights_cpu=nothing, weights_disk=nothing, kv_cpu=nothing, experts_cpu=share, fits=fits)
     if "weights_cpu" in places:
         share, fits = least_share(lambda s: moved(job, replace(ways, weights_cpu=s), hw, room), len(hw), steps)
         cpu, disk = share, np.zeros(len(hw))
         if "weights_disk" in places:
             cpu, disk = with_disk(job, ways, hw, share, steps)
-        yield OffloadColumns(weights_cpu=cpu, weights_disk=disk, kv_cpu=np.zeros(len(hw)), fits=fits)
+        yield OffloadColumns(weights_cpu=cpu, weights_disk=disk, kv_cpu=nothing, experts_cpu=nothing, fits=fits)
     if "kv_cpu" in places and job.output_tokens > 0:
         share, fits = least_share(lambda s: moved(job, replace(ways, kv_cpu=s), hw, room), len(hw), KV_STEPS)
-        zeros = np.zeros(len(hw))
-        yield OffloadColumns(weights_cpu=zeros, weights_disk=zeros, kv_cpu=share, fits=fits)
+        yield OffloadColumns(weights_cpu=nothing, weights_disk=nothing, kv_cpu=share, experts_cpu=nothing, fits=fits)
 
 
 def moved(job: InferJob, ways: InferWays, hw: Hardware, room: Floats) -> Bools:

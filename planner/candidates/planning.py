@@ -14,7 +14,7 @@ from planner.plain_yaml import load_yaml
 from planner.resources import data_folder
 
 Dimension = Literal["data", "tensor", "pipeline", "context", "expert", "nodes"]
-Place = Literal["weights_cpu", "weights_disk", "kv_cpu", "optimizer_cpu", "params_cpu"]
+Place = Literal["weights_cpu", "weights_disk", "kv_cpu", "experts_cpu", "optimizer_cpu", "params_cpu"]
 
 
 class Assumption(BaseModel):

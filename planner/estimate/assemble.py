@@ -305,6 +305,7 @@ def infer_config(seat: Seat, job: InferJob, ways: InferWays) -> dict[str, Config
             "weights_cpu": number(ways.weights_cpu),
             "weights_disk": number(ways.weights_disk),
             "kv_cpu": number(ways.kv_cpu),
+            **({"experts_cpu": number(ways.experts_cpu)} if number(ways.experts_cpu) else {}),
         },
     }
 

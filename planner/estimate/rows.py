@@ -95,6 +95,7 @@ def infer_ways(workload: InferWorkload, *, batch: float, weights_cpu: Floats | N
         weights_cpu=weights_cpu if weights_cpu is not None else floats(offload.weights_cpu if offload else 0.0),
         weights_disk=floats(offload.weights_disk if offload else 0.0),
         kv_cpu=floats(offload.kv_cpu if offload else 0.0),
+        experts_cpu=floats(offload.experts_cpu if offload else 0.0),
     )
 
 

@@ -222,6 +222,8 @@ class InferWays(Columns):
     """Share of the layers' weight bytes kept in host memory."""
     weights_disk: Floats
     kv_cpu: Floats
+    experts_cpu: Floats = field(default_factory=lambda: np.zeros(1))
+    """Share of the routed experts of the layers on the GPU kept in host memory."""
 
     @property
     def gpus(self) -> Ints:

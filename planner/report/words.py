@@ -107,6 +107,7 @@ OFFLOAD: Mapping[str, str] = MappingProxyType(
         "weights_cpu": marked("weights in host memory"),
         "weights_disk": marked("weights on disk"),
         "kv_cpu": marked("KV cache in host memory"),
+        "experts_cpu": marked("experts in host memory"),
         "optimizer_cpu": marked("optimizer in host memory"),
         "params_cpu": marked("parameters in host memory"),
     }

@@ -32,6 +32,8 @@ class PinOffload(SpecModel):
     """Share of the weights on disk (inference)."""
     kv_cpu: Share = 0.0
     """Share of the KV cache in host memory (inference)."""
+    experts_cpu: Share = 0.0
+    """Share of the routed experts in host memory, beside `weights_cpu` (inference of mixtures of experts)."""
     optimizer_cpu: Share = 0.0
     """Share of the optimizer state in host memory (training)."""
     params_cpu: Share = 0.0
@@ -54,7 +56,8 @@ class PinOffload(SpecModel):
     @property
     def is_none(self) -> bool:
         """True where everything stays on the GPU."""
-        return not any((self.weights_cpu, self.weights_disk, self.kv_cpu, self.optimizer_cpu, self.params_cpu))
+        held = (self.weights_cpu, self.weights_disk, self.kv_cpu, self.experts_cpu, self.optimizer_cpu, self.params_cpu)
+        return not any(held)
 
 
 class Pin(SpecModel):

@@ -20,7 +20,7 @@ MAX_STRANGERS = 20
 """Unknown names in periods that are reported: finding near matches takes time."""
 PIN_TWINS = ("precision", "kv_precision", "batch", "attention", "checkpointing", "sharding")
 """Keys that both a workload and its pin have."""
-INFER_OFFLOAD = ("weights_cpu", "weights_disk", "kv_cpu")
+INFER_OFFLOAD = ("weights_cpu", "weights_disk", "kv_cpu", "experts_cpu")
 TRAIN_OFFLOAD = ("optimizer_cpu", "params_cpu")
 TRAIN_ONLY_PINS = ("micro_batch", "checkpointing", "sharding")
 
@@ -131,7 +131,7 @@ def offload_problems(
     elif workload.offload != "auto":
         if not workload.offload.disk and shares.weights_disk > 0:
             yield ("pin", "offload", "weights_disk"), "contradicts offload.disk: false; take one of the two out"
-        in_host = shares.weights_cpu + shares.kv_cpu + shares.optimizer_cpu + shares.params_cpu
+        in_host = shares.weights_cpu + shares.kv_cpu + shares.experts_cpu + shares.optimizer_cpu + shares.params_cpu
         if not workload.offload.cpu and in_host > 0:
             yield ("pin", "offload"), "contradicts offload.cpu: false; take one of the two out"
 

@@ -61,6 +61,7 @@ def bench_command(program: str, trial: Trial, gguf: Path) -> list[str]:
     return [
         *[program, "-m", str(gguf), "-p", str(inputs), "-n", "0", *(["-pg", f"{inputs},{outputs}"] if outputs else [])],
         *["-ngl", str(on_gpu), "-fa", "0" if trial.text("attention") == "eager" else "1", "-ctk", cache, "-ctv", cache],
+        *(["-ncmoe", str(round(layers * trial.share("experts_cpu")))] if trial.share("experts_cpu") else []),
         *["-r", str(REPETITIONS), "-o", "json", "-v"],
     ]
 

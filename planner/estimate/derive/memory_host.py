@@ -22,7 +22,9 @@ def infer_host_steps(job: InferJob, ways: InferWays, hw: Hardware, memory: Memor
     fixed = fixed_bytes(job, ways, hw)
     offloaded = scalar(fixed.offloaded_host)
     if memory.host_bytes:
-        terms = [shared(offloaded, scalar(ways.weights_cpu), gpus, "layers")] if offloaded else []
+        away = scalar(fixed.experts_away) * gpus
+        terms = [shared(offloaded - away, scalar(ways.weights_cpu), gpus, "layers")] if offloaded > away else []
+        terms += [f"{exact(away)} [experts]"] if away else []
         rest = memory.host_bytes - offloaded
         if rest > 0.5:
             what = "KV cache of the replica" if scalar(ways.kv_cpu) else "token table"

@@ -85,6 +85,8 @@ def weights(job: InferJob, ways: InferWays, hw: Hardware, memory: MemoryDocument
         ends = f"max({exact(s.embedding / tp)}, {exact(s.head / tp + s.outer)}) [first or last stage]"
     extra = "".join(f" + {exact(value)} [{name}]" for name, value in rest if scalar(value))
     extra += f" - {exact(host)} [tables in host memory]" if host else ""
+    away = scalar(fixed.experts_away)
+    extra += f" - {exact(away)} [experts in host memory]" if away else ""
     return part(
         "weights",
         "bytes of the layers, dealt over tensor and pipeline parallel, + bytes outside them",

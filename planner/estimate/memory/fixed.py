@@ -48,6 +48,8 @@ class Fixed:
     """Of `weights`, what kernels pad the experts by."""
     tables: Floats
     """Of `weights`, the rotary tables of a serving engine."""
+    experts_away: Floats
+    """Bytes of routed experts of the layers here that lie in host memory instead."""
     offloaded_host: Floats
     offloaded_disk: Floats
     library: Floats
@@ -77,6 +79,7 @@ def fixed_bytes(job: InferJob, ways: InferWays, hw: Hardware) -> Fixed:
     else:
         ends = split.fullest_stage(tp, expert_group, np.zeros(1), pp == 1)
     copy = head_copy_bytes(job.model, job.weights) * bool(job.engine.options.get("load_tied_head_in_fp8")) / tp
+    experts_away = split.expert / expert_group * share * on_gpu * ways.experts_cpu
     gap = gap_bytes(job, ways, share * on_gpu)
     padding = expert_padding_bytes(job, split, ways, hw) * share * on_gpu
     tables = np.full(1, rotary_table_bytes(job))
@@ -84,12 +87,13 @@ def fixed_bytes(job: InferJob, ways: InferWays, hw: Hardware) -> Fixed:
     gpus = np.minimum(ways.gpus, hw.node_gpus)
     return Fixed(
         split=split,
-        weights=layers * on_gpu + ends + copy + gap + tables + padding,
+        weights=layers * on_gpu - experts_away + ends + copy + gap + tables + padding,
         gap=gap,
         copy=copy,
         padding=padding,
         tables=tables,
-        offloaded_host=layers * ways.weights_cpu * gpus,
+        experts_away=experts_away,
+        offloaded_host=(layers * ways.weights_cpu + experts_away) * gpus,
         offloaded_disk=layers * ways.weights_disk * gpus,
         library=library_workspace_bytes(hw),
         streamed=streamed,

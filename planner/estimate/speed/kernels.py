@@ -124,6 +124,8 @@ class Shared(BaseModel):
     dram_share: AtMostOne
     """Host memory bandwidth that CPU layers reach."""
     disk_share: AtMostOne
+    cpu_handover_s: Positive
+    """From the GPU to the CPU, or back, within a layer whose experts the CPU computes."""
     network_hop_s: Positive
     """Latency added by every doubling of the number of nodes."""
     backward_attention_ratio: Positive

@@ -91,6 +91,7 @@ def matrix_time(setup: Setup, block: Block, product: Product, work: Pass) -> Sec
             expert_split=setup.expert_split,
             peak_factor=peak_factor,
         )
+        time = time.times(setup.experts_here) if work.decode else time
         met = np.minimum(1.0, work.rows * setup.token_ranks * block.moe.top_k / block.moe.num_experts)
         held = met * product.weights / (setup.expert_ranks * setup.expert_split)
     else:

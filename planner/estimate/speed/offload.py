@@ -2,6 +2,7 @@
 
 Streaming engines copy the weights of offloaded layers over PCIe (from disk: over the slower of disk and PCIe) before
 they can use them; llama.cpp computes those layers on the CPU at the speed of host memory, except for long prompts. The
+same holds of routed experts kept in host memory (`--n-cpu-moe`), of which a token needs only those it is routed to. The
 GPUs of one node share its memory and disks.
 """
 
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.estimate.speed.setup import Setup
+from planner.estimate.speed.setup import Setup, products_of
+from planner.estimate.speed.step import decoder_blocks
 from planner.estimate.speed.times import Seconds
 from planner.estimate.types import Floats, Hardware, InferWays
+from planner.estimate.work import distinct_experts
 
 CPU_PROMPT_TOKENS = 32
 """llama.cpp sends weights to the GPU for passes of at least this many tokens (GGML_OP_OFFLOAD_MIN_BATCH)."""
@@ -38,11 +41,36 @@ def weights_time(setup: Setup, ways: InferWays, *, layer_bytes: float, rows: Flo
     link, dram, disk = host_rates(setup, ways)
     from_disk = per_gpu * ways.weights_disk / disk
     streamed = per_gpu * ways.weights_cpu / link
+    experts = experts_time(setup, ways, rows=rows)
     if not setup.engine.cpu_layers:
-        return Seconds(host_link=streamed + from_disk)
+        return Seconds(host_link=streamed + from_disk) + experts
     computed = per_gpu * ways.weights_cpu / dram
     many = np.minimum(computed * rows, streamed)
-    return Seconds(host_link=np.where(rows < CPU_PROMPT_TOKENS, computed, many) + from_disk)
+    return Seconds(host_link=np.where(rows < CPU_PROMPT_TOKENS, computed, many) + from_disk) + experts
+
+
+def experts_time(setup: Setup, ways: InferWays, *, rows: Floats) -> Seconds:
+    """Seconds that one pass of `rows` tokens spends on routed experts in host memory.
+
+    The CPU reads the experts that the tokens reach, each once where the tokens are few; long prompts either read
+    theirs token by token, or send the experts to the GPU, whichever is sooner. Streaming engines send all of them.
+    """
+    link, dram, _ = host_rates(setup, ways)
+    total = Seconds()
+    for block in decoder_blocks(setup.job):
+        if block.moe is None:
+            continue
+        held = sum(p.weights * p.bytes_per_weight for p in products_of(setup, block) if p.role == "expert")
+        away = held * ways.experts_cpu / (setup.expert_ranks * setup.expert_split)
+        streamed = away / link
+        if setup.engine.cpu_layers:
+            reached = distinct_experts(block.moe.num_experts, block.moe.top_k, rows) / block.moe.num_experts
+            routed = rows * block.moe.top_k / block.moe.num_experts
+            handed = 2.0 * setup.shared.cpu_handover_s * (ways.experts_cpu > 0)
+            many = np.minimum(away * routed / dram, streamed * reached)
+            streamed = np.where(rows < CPU_PROMPT_TOKENS, away * reached / dram, many) + handed
+        total = total + Seconds(host_link=block.num_layers * streamed)
+    return total
 
 
 def cache_time(setup: Setup, ways: InferWays, *, cache_bytes: Floats) -> Seconds:

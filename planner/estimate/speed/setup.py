@@ -54,6 +54,8 @@ class Setup:
     """GPUs that share the heads: the tensor-parallel group, or one under attention data parallelism."""
     row_share: Floats
     """Share of a rank's tokens whose attention one GPU computes."""
+    experts_here: Floats
+    """Share of the routed experts that the GPU computes where the CPU computes its own; 1 where all pass the GPU."""
     expert_ranks: Floats
     expert_split: Floats
     token_ranks: Floats
@@ -124,6 +126,7 @@ def infer_setup(job: InferJob, ways: InferWays, hw: Hardware, kernels: Kernels) 
         tensor_parallel=tp,
         attention_split=np.ones(1) if apart else tp,
         row_share=1.0 / tp if apart else np.ones(1),
+        experts_here=1.0 - ways.experts_cpu if engine.cpu_layers else np.ones(1),
         expert_ranks=ranks,
         expert_split=shards / ranks,
         token_ranks=np.minimum(dp, np.maximum(1.0, ep / tp)),

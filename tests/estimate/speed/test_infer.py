@@ -15,7 +15,7 @@ from planner.estimate.memory.fixed import cache_per_sequence
 from planner.estimate.memory.kv_cache import cache_shape
 from planner.estimate.speed import infer_speed
 from planner.estimate.speed.layer import num_halves
-from planner.estimate.types import InferJob
+from planner.estimate.types import Hardware, InferJob, InferSpeed
 from planner.estimate.work import forward_work, layer_products
 from tests.estimate.jobs import catalog, engine, infer_job, infer_ways, one, whole
 from tests.estimate.speed.machines import AMPLE_SLOTS, figure, machine, speed
@@ -292,3 +292,29 @@ def test_traffic_of_many_lengths_waits_less_than_traffic_in_step() -> None:
     assert figure(apart, "output_tokens_per_second") == pytest.approx(
         figure(together, "output_tokens_per_second"), rel=0.05
     )
+
+
+def with_experts_away(share: float, *, prompt: int = 128) -> tuple[InferJob, Hardware, InferSpeed]:
+    """DeepSeek-V3 in four bits on one H100 whose host has eight channels of DDR5-4800, routed experts in its memory."""
+    of = job("llamacpp", model="deepseek-ai/DeepSeek-V3", precision="gguf-q4_k_m", input_tokens=prompt)
+    hw = replace(machine(of, "h100-pcie-80gb"), ram_bytes_per_second=one(307e9), node_gpus=whole(1))
+    return of, hw, infer_speed(of, infer_ways(1, experts_cpu=one(share)), hw, kv_slots=one(AMPLE_SLOTS))
+
+
+def test_experts_on_the_cpu_cost_reading_those_a_token_is_routed_to() -> None:
+    """58 layers of 8 experts of 3 x 7168 x 2048 weights; measured with this split: 8.7 tokens/s on one socket
+    (kvcache-ai/ktransformers, DeepSeek-V3 tutorial)."""
+    of, hw, found = with_experts_away(1.0)
+    stored = of.weights.bits / 8
+    routed = 58 * 8 * 3 * 7168 * 2048 * stored
+    assert found.tpot_s[0] >= routed / hw.ram_bytes_per_second[0]
+    assert 1 / found.tpot_s[0] == pytest.approx(8.7, rel=0.3)
+    assert found.bound_by[0] == "host_link"
+
+
+@few
+@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from([8, 2000]))
+def test_more_experts_in_host_memory_never_speed_anything_up(a: float, b: float, prompt: int) -> None:
+    less, more = (with_experts_away(share, prompt=prompt)[2] for share in sorted((a, b)))
+    assert more.tpot_s[0] >= less.tpot_s[0] * (1 - 1e-9)
+    assert more.ttft_s[0] >= less.ttft_s[0] * (1 - 1e-9)
