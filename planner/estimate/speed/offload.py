@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from planner.architecture.types import Block
 from planner.estimate.speed.setup import Setup, products_of
 from planner.estimate.speed.step import decoder_blocks
 from planner.estimate.speed.times import Seconds
@@ -36,21 +37,31 @@ def disk_rate(hw: Hardware) -> Floats:
 
 
 def weights_time(setup: Setup, ways: InferWays, *, layer_bytes: float, rows: Floats) -> Seconds:
-    """Seconds that one pass spends on offloaded weights; `layer_bytes` are of all layers, whole model."""
-    per_gpu = layer_bytes / setup.tensor_parallel
+    """Seconds that one pass of `rows` tokens spends on offloaded weights; `layer_bytes` are of all layers, whole model.
+
+    Routed experts lie in host memory with their layers, or by themselves.
+    """
     link, dram, disk = host_rates(setup, ways)
-    from_disk = per_gpu * ways.weights_disk / disk
+    experts_share = ways.weights_cpu + (1.0 - ways.weights_cpu - ways.weights_disk) * ways.experts_cpu
+    experts = sum(block.num_layers * expert_bytes(setup, block) for block in decoder_blocks(setup.job))
+    per_gpu = (layer_bytes - experts) / setup.tensor_parallel
+    from_disk = layer_bytes / setup.tensor_parallel * ways.weights_disk / disk
     streamed = per_gpu * ways.weights_cpu / link
-    experts = experts_time(setup, ways, rows=rows)
+    away = experts_time(setup, ways, share=experts_share, rows=rows)
     if not setup.engine.cpu_layers:
-        return Seconds(host_link=streamed + from_disk) + experts
+        return Seconds(host_link=streamed + from_disk) + away
     computed = per_gpu * ways.weights_cpu / dram
     many = np.minimum(computed * rows, streamed)
-    return Seconds(host_link=np.where(rows < CPU_PROMPT_TOKENS, computed, many) + from_disk) + experts
+    return Seconds(host_link=np.where(rows < CPU_PROMPT_TOKENS, computed, many) + from_disk) + away
 
 
-def experts_time(setup: Setup, ways: InferWays, *, rows: Floats) -> Seconds:
-    """Seconds that one pass of `rows` tokens spends on routed experts in host memory.
+def expert_bytes(setup: Setup, block: Block) -> float:
+    """Bytes of the routed experts of one layer, whole model."""
+    return sum(p.weights * p.bytes_per_weight for p in products_of(setup, block) if p.role == "expert")
+
+
+def experts_time(setup: Setup, ways: InferWays, *, share: Floats, rows: Floats) -> Seconds:
+    """Seconds that one pass of `rows` tokens spends on the share of routed experts that is in host memory.
 
     The CPU reads the experts that the tokens reach, each once where the tokens are few; long prompts either read
     theirs token by token, or send the experts to the GPU, whichever is sooner. Streaming engines send all of them.
@@ -60,16 +71,15 @@ def experts_time(setup: Setup, ways: InferWays, *, rows: Floats) -> Seconds:
     for block in decoder_blocks(setup.job):
         if block.moe is None:
             continue
-        held = sum(p.weights * p.bytes_per_weight for p in products_of(setup, block) if p.role == "expert")
-        away = held * ways.experts_cpu / (setup.expert_ranks * setup.expert_split)
-        streamed = away / link
+        held = expert_bytes(setup, block) * share / (setup.expert_ranks * setup.expert_split)
+        seconds = held / link
         if setup.engine.cpu_layers:
             reached = distinct_experts(block.moe.num_experts, block.moe.top_k, rows) / block.moe.num_experts
             routed = rows * block.moe.top_k / block.moe.num_experts
-            handed = 2.0 * setup.shared.cpu_handover_s * (ways.experts_cpu > 0)
-            many = np.minimum(away * routed / dram, streamed * reached)
-            streamed = np.where(rows < CPU_PROMPT_TOKENS, away * reached / dram, many) + handed
-        total = total + Seconds(host_link=block.num_layers * streamed)
+            many = np.minimum(held * routed / dram, seconds * reached)
+            handed = 2.0 * setup.shared.cpu_handover_s * ways.experts_cpu
+            seconds = np.where(rows < CPU_PROMPT_TOKENS, held * reached / dram, many) + handed
+        total = total + Seconds(host_link=block.num_layers * seconds)
     return total
 
 

@@ -126,7 +126,7 @@ def infer_setup(job: InferJob, ways: InferWays, hw: Hardware, kernels: Kernels) 
         tensor_parallel=tp,
         attention_split=np.ones(1) if apart else tp,
         row_share=1.0 / tp if apart else np.ones(1),
-        experts_here=1.0 - ways.experts_cpu if engine.cpu_layers else np.ones(1),
+        experts_here=(1.0 - ways.weights_cpu) * (1.0 - ways.experts_cpu) if engine.cpu_layers else np.ones(1),
         expert_ranks=ranks,
         expert_split=shards / ranks,
         token_ranks=np.minimum(dp, np.maximum(1.0, ep / tp)),
