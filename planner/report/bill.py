@@ -42,9 +42,12 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
     is_priced = all(line.usd_per_hour is not None for line in lines) and bool(lines)
     columns = zip(lines, hourly.parts, bought.parts, power.parts, strict=True)
     rows = tuple(_row(plan, i, line, hour, once, kw, gpu_names) for i, (line, hour, once, kw) in enumerate(columns))
+    num_nodes = totals.nodes if plan.periods and totals else sum(line.nodes for line in lines)
     return Bill(
         rows=rows,
-        nodes=whole(totals.nodes if plan.periods and totals else sum(line.nodes for line in lines)),
+        nodes=whole(num_nodes),
+        total_label=ngettext("Total: {n} node", "Total: {n} nodes", num_nodes).format(n=whole(num_nodes)),
+        terms=tuple(_terms(plan)),
         gpus=whole(totals.gpus if plan.periods and totals else sum(line.gpus for line in lines)),
         usd_per_hour=hourly.total if is_priced else UNKNOWN,
         capex_usd=bought.total,
@@ -57,6 +60,27 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
         if is_priced
         else (),
     )
+
+
+def _terms(plan: Plan) -> Iterator[str]:
+    """What a buyer asks beside the price: spares, and when bought nodes are there."""
+    idle = sum(load.nodes for load in plan.nodes if not load.replicas)
+    if idle:
+        yield ngettext(
+            "{n} of the nodes stands by empty, for faults.", "{n} of the nodes stand by empty, for faults.", idle
+        ).format(n=whole(idle))
+    if not any(line.procurement == "buy" for line in plan.purchases):
+        return
+    fleet = plan.inputs.spec.get("fleet")
+    lead = fleet.get("lead_months") if isinstance(fleet, Mapping) else None
+    if isinstance(lead, int) and lead > 0:
+        yield ngettext(
+            "Bought nodes are counted on {n} month after their order (fleet.lead_months).",
+            "Bought nodes are counted on {n} months after their order (fleet.lead_months).",
+            lead,
+        ).format(n=whole(lead))
+    else:
+        yield _("Delivery times of bought nodes are not in the catalogs: have them written into the quote.")
 
 
 def _bill_note(plan: Plan, is_priced: bool, is_exact: bool) -> str:

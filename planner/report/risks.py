@@ -17,6 +17,8 @@ LEVELS = ("high", "medium", "low")
 MOST_NAMED = 4
 LITTLE_MEMORY = 0.02
 """Share of device memory left beyond the headroom below which a small mistake of the estimate matters."""
+CLOSE_SHARE = 0.05
+"""A price that rises by less than this and changes the choice makes it a close one."""
 LITTLE_GROWTH = 1.2
 """Times today's demand below which the next order is near."""
 ENGINEERING = marked("Engineering")
@@ -116,6 +118,16 @@ def _of_prices(plan: Plan) -> Iterator[RiskRow]:
             "low",
             _("Prices change; the oldest used is of {date}.").format(date=date_text(dates[0])),
             _("Plan again with the prices of the quote before signing."),
+            PROCUREMENT,
+        )
+    close = [e for e in plan.sensitivity if e.get("kind") == "price_flip" and 0 <= e.get("share", 1.0) < CLOSE_SHARE]
+    if close:
+        yield _row(
+            "medium",
+            _("The choice is close: {share} more for {offer} and another fleet is cheaper.").format(
+                share=percent(close[0]["share"], 1), offer=shown(str(close[0].get("offer", "")))
+            ),
+            _("Get quotes for both before signing."),
             PROCUREMENT,
         )
     energy = [line for line in plan.purchases if line.energy_usd_per_hour > 0]

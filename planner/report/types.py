@@ -231,6 +231,9 @@ class Bill:
     rack_units: str
     note: str
     """Says so where shown amounts are rounded and do not add up to the last digit."""
+    total_label: str
+    terms: tuple[str, ...]
+    """Nodes that stand by, and when bought ones arrive."""
     has_capex: bool
     cost_bar: tuple[Segment, ...]
     """Share of each line in the hourly cost; empty when a price is unknown or nothing costs."""

@@ -7,6 +7,7 @@ and speed. A better fleet may exist at the other figures, so a dearer one is an 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from planner.units import HOURS_PER_MONTH, ceil_div
 
 SLACK = 1e-9
 """What floating point may add to a whole number of replicas."""
+JUST_BEYOND = 1e-6
 FASTEST_GROWTH = 64.0
 """Times today's demand up to which a further node is looked for."""
 
@@ -196,13 +198,19 @@ def next_order(plan: Plan) -> NextOrder | None:
     periods, which say what is ordered when."""
     if plan.periods:
         return None
-    for factor, name in sorted(_steps(plan)):
-        beyond = Shares(demand_factor=factor * (1.0 + 1e3 * SLACK), speed_factors={})
-        then = nodes_by_line(plan, beyond)
-        grown = [line for line, n in zip(plan.purchases, then, strict=True) if n > line.nodes]
-        if grown:
-            return NextOrder(demand_factor=factor, workload=name, offer=offer_of_more(grown[0]))
-    return None
+    steps = sorted(_steps(plan))
+    first = bisect_left(steps, True, key=lambda step: bool(grown_lines(plan, step[0])))
+    if first == len(steps):
+        return None
+    factor, name = steps[first]
+    return NextOrder(demand_factor=factor, workload=name, offer=offer_of_more(grown_lines(plan, factor)[0]))
+
+
+def grown_lines(plan: Plan, factor: float) -> tuple[PurchaseLine, ...]:
+    """Lines of the bill that need more nodes just beyond `factor` times today's demand."""
+    beyond = Shares(demand_factor=factor * (1.0 + JUST_BEYOND), speed_factors={})
+    then = nodes_by_line(plan, beyond)
+    return tuple(line for line, n in zip(plan.purchases, then, strict=True) if n > line.nodes)
 
 
 def _steps(plan: Plan) -> Iterator[tuple[float, str]]:

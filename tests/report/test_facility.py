@@ -108,3 +108,24 @@ def test_every_fact_has_an_owner(two_workloads: Plan) -> None:
     owners = [row[facts[0].index("owner")] for row in facts[1:]]
     assert set(owners) <= {"Engineering", "Procurement", "Facilities"}
     assert all(owners)
+
+
+def test_a_choice_that_a_small_rise_changes_is_called_close(two_workloads: Plan) -> None:
+    def with_flip(share: float) -> Plan:
+        flip = {"kind": "price_flip", "offer": "lambda/h100", "share": share, "is_proven": True, "text": ""}
+        return two_workloads.model_copy(update={"sensitivity": (flip,)})
+
+    text = "The choice is close: 1.3 % more for lambda/h100 and another fleet is cheaper."
+    assert text in levels(with_flip(0.0131))
+    assert not [t for t in levels(with_flip(0.3)) if t.startswith("The choice is close")]
+
+
+def test_the_bill_says_which_nodes_stand_by_and_that_delivery_must_be_asked(
+    two_workloads: Plan, bought: PurchaseLine
+) -> None:
+    spare = two_workloads.nodes[1].model_copy(update={"nodes": 1, "replicas": {}, "gpus_used": 0})
+    plan = two_workloads.model_copy(update={"nodes": (*two_workloads.nodes, spare)})
+    assert view_of(plan).bill.terms == ("1 of the nodes stands by empty, for faults.",)
+    assert view_of(two_workloads).bill.total_label == "Total: 3 nodes"
+    (asked,) = view_of(with_lines(two_workloads, bought)).bill.terms
+    assert asked.startswith("Delivery times of bought nodes are not in the catalogs")
