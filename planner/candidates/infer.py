@@ -332,7 +332,7 @@ def candidate(
     search: Search, job: InferJob, outline: Outline, trial: Trial, memory: Memory, speed: InferSpeed, share: Floats
 ) -> Candidate:
     """One row as a candidate."""
-    row = outline.row
+    row = outline.row_index
     one = trial.take(np.array([row]))
     machine = search.supply.kinds[outline.kind]
 

@@ -202,7 +202,7 @@ class Sized(Protocol):
 class Outline:
     """A row that may become a candidate; the words mean what they mean there."""
 
-    row: int
+    row_index: int
     kind: int
     preference: int
     replicas: int
@@ -225,7 +225,7 @@ def outlines(
     columns = (layouts.kind, replicas, layouts.gpus, layouts.nodes, np.ceil(host_bytes_per_node), used)
     return [
         Outline(
-            row=row,
+            row_index=row,
             kind=kind,
             preference=preference,
             replicas=count,
@@ -255,8 +255,8 @@ def promising(found: Sequence[Outline]) -> list[Outline]:
         rivals = by_kind.setdefault(o.kind, [])
         if not any(dominates(r, o) and order(r) < order(o) for r in rivals):
             rivals.append(o)
-    kept = {o.row for rivals in by_kind.values() for o in rivals}
-    return [o for o in found if o.row in kept]
+    kept = {o.row_index for rivals in by_kind.values() for o in rivals}
+    return [o for o in found if o.row_index in kept]
 
 
 def pieces_held(b: Sized, a: Sized) -> int:

@@ -231,7 +231,7 @@ def judged(
     counts = np.full(len(rows), workload.pin.replicas or 1)
     found = outlines(chosen, lay, preference=preference, replicas=counts, host_bytes_per_node=held, used=used)
     for outline in search.worth_building(found):
-        yield candidate(search, job, outline, trial, speed, float(peak[outline.row]))
+        yield candidate(search, job, outline, trial, speed, float(peak[outline.row_index]))
 
 
 def target_checks(workload: TrainWorkload, rate: Floats, horizon_months: int) -> list[TargetCheck]:
@@ -266,7 +266,7 @@ def candidate(
     search: Search, job: TrainJob, outline: Outline, trial: Trial, speed: TrainSpeed, peak: float
 ) -> Candidate:
     """One row as a candidate."""
-    row, nodes = outline.row, outline.nodes_per_replica
+    row, nodes = outline.row_index, outline.nodes_per_replica
     one = trial.take(np.array([row]))
     lay = one.layouts
     machine = search.supply.kinds[outline.kind]

@@ -67,9 +67,12 @@ def test_the_front_runs_from_the_cheapest_fleet_to_the_least_power() -> None:
 
 
 def test_an_owned_node_more_is_worth_the_rent_that_it_saves() -> None:
-    """Of the eight GPUs that are there three are free: one more node saves nothing."""
+    """What one more is said to save is what the fleet with two of them costs less."""
     (more,) = (e for e in asked().sensitivity if e["kind"] == "one_more_node")
-    assert (more["node"], more["saves_usd_per_month"]) == ("l4-8x-pcie", 0)
+    two = plan_of(TWO.replace("node: l4-8x-pcie, count: 1", "node: l4-8x-pcie, count: 2"))
+    assert more["node"] == "l4-8x-pcie"
+    assert more["saves_usd_per_hour"] == pytest.approx(cost_of(plan_of()) - cost_of(two), abs=1e-5)
+    assert more["saves_usd_per_month"] == pytest.approx(more["saves_usd_per_hour"] * 730)
 
 
 def test_the_choice_flips_above_the_price_and_not_below_it() -> None:

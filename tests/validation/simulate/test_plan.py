@@ -43,11 +43,11 @@ def test_a_workload_is_simulated_beside_its_prediction(plan: dict[str, Any]) -> 
 
 def test_what_cannot_be_simulated_leaves_a_record_that_says_why(plan: dict[str, Any]) -> None:
     changed = with_small_model(plan)
-    changed["workloads"][0]["config"]["tensor_parallel"] = 2
+    changed["workloads"][0]["config"]["pipeline_parallel"] = 2
     (record,) = simulate_plan(changed, only=changed["workloads"][0]["name"])
     assert record.outcome is not None
     assert (record.outcome.state, record.quantities) == ("unsupported", ())
-    assert "tensor_parallel 2" in record.outcome.detail
+    assert "pipeline_parallel 2" in record.outcome.detail
 
 
 def test_a_workload_the_plan_does_not_have_is_an_error(plan: dict[str, Any]) -> None:
