@@ -123,6 +123,7 @@ def placements(pick: Pick, estimates: Sequence[WorkloadEstimate]) -> tuple[Place
             procurement=part.source.procurement,
             node=part.source.node,
             gpu=part.source.gpu,
+            gpu_name=estimate.gpu_name,
             replicas=part.candidate.replicas,
             gpus_per_replica=part.candidate.gpus_per_replica,
             nodes_per_replica=part.candidate.nodes_per_replica,

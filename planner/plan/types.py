@@ -159,6 +159,8 @@ class Placement(Document):
     procurement: str | None = None
     node: str
     gpu: str
+    gpu_name: str = ""
+    """What people call it; empty = the id serves."""
     replicas: int
     gpus_per_replica: int
     nodes_per_replica: int = 1

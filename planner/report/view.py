@@ -101,7 +101,7 @@ def currency_of(plan: Plan) -> Currency:
 
 def _view(plan: Plan, audience: str) -> ReportView:
     """The view in the language and currency in use."""
-    names = {w.gpu: w.gpu_name for w in plan.workloads}
+    names = gpu_names(plan)
     headroom = _headroom(plan)
     workloads = tuple(workload_view(w, index=i, headroom=headroom) for i, w in enumerate(plan.workloads))
     head = masthead(plan)
@@ -158,6 +158,14 @@ def _view(plan: Plan, audience: str) -> ReportView:
         glossary=tuple(Pair(label=_(term), value=_(text)) for term, text in GLOSSARY),
         warnings=tuple(foreign(w, longest=LONGEST_TEXT) for w in plan.warnings),
     )
+
+
+def gpu_names(plan: Plan) -> dict[str, str]:
+    """What people call the GPUs of a plan, by id."""
+    placed = [p for w in plan.workloads for p in w.placements]
+    placed += [p for period in plan.periods for w in period.workloads for p in w.placements]
+    named = {p.gpu: p.gpu_name for p in placed if p.gpu_name}
+    return named | {w.gpu: w.gpu_name for w in plan.workloads}
 
 
 def _headroom(plan: Plan) -> float:

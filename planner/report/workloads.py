@@ -114,7 +114,9 @@ def one_line(workload: WorkloadEstimate) -> str:
 def placed_line(p: Placement) -> str:
     """The same of one placement."""
     text = ngettext("{n} replica on {gpus} × {gpu}", "{n} replicas on {gpus} × {gpu}", p.replicas)
-    where = text.format(n=whole(p.replicas), gpus=whole(p.replicas * p.gpus_per_replica), gpu=shown(p.gpu))
+    where = text.format(
+        n=whole(p.replicas), gpus=whole(p.replicas * p.gpus_per_replica), gpu=shown(p.gpu_name or p.gpu)
+    )
     phrase = config_phrase(p.config)
     return comma_separated([where, phrase] if phrase else [where])
 
