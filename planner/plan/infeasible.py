@@ -61,6 +61,7 @@ def infeasible_report(
     if solution is not None and fleet is not None:
         alone = len(solution.conflict) == 1
         conflicts += [conflict(loaded, fleet, name, alone=alone) for name in solution.conflict]
+        conflicts += late_purchases(loaded, fleet, solution)
         for r in solution.relaxations:
             relaxations.append(relaxation(fleet, r))
     unplaceable = {entry.workload: tuple(Rejected(gpu=d.gpu, reason=d.reason) for d in entry.dropped) for entry in lost}
@@ -97,6 +98,21 @@ def conflict(loaded: LoadedSpec, fleet: FleetProblem, name: str, *, alone: bool)
     clash = "no fleet that meets the targets keeps it" if alone else "it clashes with the others named here"
     text = f"{words.what}: at most {amount(value, words)}; {clash}"
     return Conflict(limit=dotted(path), where=loaded.where(path), value=float(value), text=text)
+
+
+def late_purchases(loaded: LoadedSpec, fleet: FleetProblem, solution: Solution) -> Iterator[Conflict]:
+    """The lead of purchases, where nothing else can be had and workloads find no place."""
+    lead = loaded.spec.fleet.lead_months
+    bought = any(s.procurement == "buy" for s in fleet.sources.values())
+    rented = any(s.procurement not in ("buy", "owned") for s in fleet.sources.values())
+    if not lead or not bought or rented or not any(name.startswith("workload.") for name in solution.conflict):
+        return
+    path = ("fleet", "lead_months")
+    text = (
+        f"what is bought arrives {lead} months after its order at the soonest, so that only owned nodes are there "
+        "until then; allow renting meanwhile, or shorten the lead"
+    )
+    yield Conflict(limit=dotted(path), where=loaded.where(path), value=float(lead), text=text)
 
 
 def nearest_targets(entry: WorkloadCandidates) -> Iterator[Relaxation]:

@@ -164,6 +164,16 @@ def test_limits_hold_in_every_period_and_a_clash_names_the_line() -> None:
     assert audit(again) == ()
 
 
+def test_where_purchases_alone_come_too_late_the_lead_is_named() -> None:
+    plan = plan_of(BUY.replace("[on_demand, buy]", "[buy]"))
+    assert plan.infeasible is not None
+    assert "fleet.lead_months" in [c.limit for c in plan.infeasible.conflict]
+    assert (
+        plan_of(BUY.replace("[on_demand, buy]", "[buy]").replace("lead_months: 3", "lead_months: 0")).status
+        == "optimal"
+    )
+
+
 def test_pinned_replicas_stay_as_they_are_in_every_period() -> None:
     pinned = GROWING.replace("tpot_ms: 80}", "tpot_ms: 80}\n    pin: {gpu: h100-sxm-80gb, replicas: 2}")
     plan = plan_of(pinned)
