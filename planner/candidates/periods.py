@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from planner.candidates.generate import candidates_of
 from planner.candidates.search import pieces_held
@@ -135,6 +135,17 @@ def candidates_over(
     ]
     whole = replace(peak, by_period=by_period, evaluated=sum(entry.evaluated for entry in found.values()))
     return replace(whole, candidates=(), dropped=lost[0].dropped) if lost else whole
+
+
+def candidates_together(workload: InferWorkload, spec: Spec, supply: Supply, catalog: Catalog) -> WorkloadCandidates:
+    """The candidates of a service that several ways may serve together. Raises as `candidates_of`."""
+    found = candidates_of(workload, spec, supply, catalog, prune=False)
+    return replace(found, candidates=tuple(undominated(found.candidates)))
+
+
+def is_mixed(workload: Workload) -> TypeGuard[InferWorkload]:
+    """Several configurations may serve it together in a plan without periods."""
+    return isinstance(workload, InferWorkload) and workload.mixed
 
 
 def search_key(workload: Workload, factor: float, stretch: Stretch) -> tuple[float, int]:

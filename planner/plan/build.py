@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from planner.candidates.generate import candidates_of
-from planner.candidates.periods import candidates_over, stretches
+from planner.candidates.periods import candidates_over, candidates_together, is_mixed, stretches
 from planner.candidates.planning import planning_facts
 from planner.candidates.site import site_facts
 from planner.candidates.supply import build_supply
@@ -70,6 +70,7 @@ def build(
     """
     if from_plan is not None:
         refuse_old_plan_over_periods(loaded)
+        refuse_old_plan_of_mixes(loaded)
         refuse_strange(from_plan, loaded)
     start = time.monotonic()
     supply = build_supply(loaded.spec, catalog)
@@ -133,6 +134,16 @@ def refuse_old_plan_over_periods(loaded: LoadedSpec) -> None:
         )
 
 
+def refuse_old_plan_of_mixes(loaded: LoadedSpec) -> None:
+    """Raise InputError where an old plan meets services of several configurations."""
+    for index, w in enumerate(loaded.spec.workloads):
+        if is_mixed(w):
+            raise InputError(
+                f"{loaded.where(('workloads', index, 'mixed'))}: workloads.{w.name}.mixed: a service of several "
+                "configurations cannot be kept near an old plan; leave --from out, or take `mixed` out"
+            )
+
+
 def all_candidates(loaded: LoadedSpec, supply: Supply, catalog: Catalog) -> Sequence[WorkloadCandidates]:
     """The candidates of every workload, in the spec's order.
 
@@ -144,6 +155,8 @@ def all_candidates(loaded: LoadedSpec, supply: Supply, catalog: Catalog) -> Sequ
         try:
             if calendar:
                 found.append(candidates_over(workload, loaded.spec, supply, catalog, calendar))
+            elif is_mixed(workload):
+                found.append(candidates_together(workload, loaded.spec, supply, catalog))
             else:
                 found.append(candidates_of(workload, loaded.spec, supply, catalog))
         except (InputError, ImpossibleError) as err:

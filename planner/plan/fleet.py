@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
 
-from planner.candidates.periods import Stretch
+from planner.candidates.periods import Stretch, is_mixed
 from planner.candidates.planning import PlanningFacts
 from planner.candidates.types import Candidate, Source, WorkloadCandidates
 from planner.errors import InputError
 from planner.plan.day import TimeOfDay, times_of, times_of_day
 from planner.solve import scale
 from planner.solve.problem import LIMITS, MAX_AMOUNT, Column, Limits, Measure, NodeType, Problem, Workload
+from planner.solve.scale import FLUID_GRID
 from planner.spec.types import Spec
 from planner.units import HOURS_PER_MONTH, MEGA, ceil_div
 
@@ -20,6 +23,16 @@ TIE_BREAKS: tuple[Measure, ...] = ("cost", "power", "nodes", "preference")
 """What settles ties of the spec's own objectives, in this order."""
 PREFERENCE_STEPS = 1000
 """Steps of the room in the targets within one preference for a number format."""
+DEMAND_UNITS = FLUID_GRID * 100
+"""Parts of a workload's largest demand: equal shares of 1 to 16 replicas come out exact."""
+DEMAND_SLACK = 1e-7
+"""Share of a demand that rates rounded down may miss; far below what the audit of a plan lets pass."""
+
+
+class NodeTypeOf(Protocol):
+    """How a source becomes a node type."""
+
+    def __call__(self, source: Source, spec: Spec, *, ram: int | None, slices: tuple[int, int] | None) -> NodeType: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,43 +96,104 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
 
     Raises InputError for an objective that lacks its figures.
     """
-    steps = int(facts.value("host-ram-steps"))
-    usable = 1.0 - facts.value("host-ram-reserve")
-    shared = spec.fleet.share_gpus
-    choices: dict[tuple[str, str], Choice] = {}
-    sources: dict[str, Source] = {}
-    workloads = []
-    day = times_of_day(spec.workloads)
+    maker = Maker(spec, facts)
     for entry in found:
-        columns = []
-        for candidate in entry.candidates:
-            for source in entry.sources:
-                if not candidate.runs_on(source) or not has_figures(source, spec):
-                    continue
-                column = column_of(candidate, source, steps=steps, usable=usable, shared=shared)
-                if column is None:
-                    continue
-                columns.append(column)
-                per_node = replicas_per_node(candidate, source, usable)
-                choices[entry.workload, column.id] = Choice(candidate=candidate, source=source, per_node=per_node)
-                sources[source.id] = source
-        times = times_of(entry.workload, day)
-        workloads.append(Workload(id=entry.workload, mode="one", times=times, columns=tuple(columns)))
-    uses_ram = {c.source.id for c in choices.values() if c.candidate.host_bytes_per_node}
-    cuts = slices_of_sources(choices.values())
-    node_types = {
-        name: node_type(source, spec, ram=steps if name in uses_ram and shared else None, slices=cuts.get(name))
-        for name, source in sorted(sources.items())
-    }
+        if is_mixed(spec.workload(entry.workload)):
+            maker.add_counted(entry, (1.0,))
+        else:
+            maker.add_whole(entry)
     problem = Problem(
         name=spec.name,
-        objective=objectives(spec, tuple(sources.values())),
-        node_types=node_types,
-        workloads=tuple(workloads),
+        objective=objectives(spec, tuple(maker.sources.values())),
+        node_types=maker.node_types(node_type),
+        workloads=tuple(maker.workloads),
         limits=limits_of(spec),
     )
-    asked = {w.id: Asked(workload=w.id) for w in workloads}
-    return FleetProblem(problem=problem, asked=asked, choices=choices, sources=sources, shared=shared, day=day)
+    return maker.fleet(problem)
+
+
+class Maker:
+    """Collects the workloads of the problem, with what their names stand for."""
+
+    def __init__(self, spec: Spec, facts: PlanningFacts) -> None:
+        self.spec = spec
+        self.steps = int(facts.value("host-ram-steps"))
+        self.usable = 1.0 - facts.value("host-ram-reserve")
+        self.shared = spec.fleet.share_gpus
+        self.day = times_of_day(spec.workloads)
+        self.workloads: list[Workload] = []
+        self.asked: dict[str, Asked] = {}
+        self.choices: dict[tuple[str, str], Choice] = {}
+        self.sources: dict[str, Source] = {}
+
+    def add_whole(self, entry: WorkloadCandidates) -> None:
+        """A workload that runs one way."""
+        columns = tuple(column for column, _ in self.columns(entry, entry.workload, entry.candidates))
+        times = times_of(entry.workload, self.day)
+        self.workloads.append(Workload(id=entry.workload, mode="one", times=times, columns=columns))
+        self.asked[entry.workload] = Asked(workload=entry.workload)
+
+    def add_counted(self, entry: WorkloadCandidates, wanted: Sequence[float]) -> None:
+        """A service that runs in any number of ways at once; `wanted` = factors on its demand, by period.
+
+        A replica counts as more than its preference, so that of equally cheap ways the one with fewest is taken.
+        """
+        top = max(wanted)
+        columns = []
+        for column, choice in self.columns(entry, entry.workload, entry.candidates):
+            each = min((choice.candidate.rate or 0.0) / top * self.replicas_of(choice), 1.0)
+            rate = math.floor(each * DEMAND_UNITS * (1.0 + 1e-12))
+            if rate:
+                again = {"replicas": None, "rate": Fraction(rate), "preference": column.preference + 1}
+                columns.append(column.model_copy(update=again))
+        demand = tuple(Fraction(math.ceil(f / top * DEMAND_UNITS * (1.0 - DEMAND_SLACK))) for f in wanted)
+        times = times_of(entry.workload, self.day)
+        made = Workload(id=entry.workload, mode="replicas", demand=demand, times=times, columns=tuple(columns))
+        self.workloads.append(made)
+        self.asked[entry.workload] = Asked(workload=entry.workload, is_counted=True)
+
+    def columns(
+        self, entry: WorkloadCandidates, name: str, candidates: Sequence[Candidate]
+    ) -> Iterator[tuple[Column, Choice]]:
+        """Every candidate on every source of its kind, under the workload's name in the problem."""
+        for candidate in candidates:
+            for source in entry.sources:
+                if not candidate.runs_on(source) or not has_figures(source, self.spec):
+                    continue
+                column = column_of(candidate, source, steps=self.steps, usable=self.usable, shared=self.shared)
+                if column is None:
+                    continue
+                per_node = replicas_per_node(candidate, source, self.usable)
+                choice = Choice(candidate=candidate, source=source, per_node=per_node)
+                self.choices[name, column.id] = choice
+                self.sources[source.id] = source
+                yield column, choice
+
+    def replicas_of(self, choice: Choice) -> int:
+        """Replicas in one piece of the problem: where nodes are not shared, a whole node of them."""
+        return 1 if self.shared or choice.candidate.nodes_per_replica > 1 else choice.per_node
+
+    def node_types(self, node_type_of: NodeTypeOf) -> dict[str, NodeType]:
+        """The sources in use as node types, with memory and slices where a candidate takes some."""
+        choices = self.choices.values()
+        uses_ram = {c.source.id for c in choices if c.candidate.host_bytes_per_node} if self.shared else set()
+        cuts = slices_of_sources(choices)
+        return {
+            name: node_type_of(source, self.spec, ram=self.steps if name in uses_ram else None, slices=cuts.get(name))
+            for name, source in sorted(self.sources.items())
+        }
+
+    def fleet(self, problem: Problem, calendar: tuple[Stretch, ...] = ()) -> FleetProblem:
+        """The problem with what its names stand for."""
+        return FleetProblem(
+            problem=problem,
+            asked=self.asked,
+            choices=self.choices,
+            sources=self.sources,
+            shared=self.shared,
+            day=self.day,
+            calendar=calendar,
+        )
 
 
 def slices_of_sources(choices: Iterable[Choice]) -> dict[str, tuple[int, int]]:

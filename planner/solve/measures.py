@@ -75,6 +75,20 @@ def bound_up(i: Instance, x: FleetVars, p: int) -> Sum:
     return Sum(tuple(terms))
 
 
+def disliked(i: Instance, x: FleetVars) -> Sum:
+    """Preferences of the columns taken; in mode `replicas` those in use and how many replicas they have."""
+    terms: list[Term] = []
+    for ways in i.ways.values():
+        for way in ways:
+            weight = way.column.preference
+            if weight and way.key in x.takes:
+                terms.append((weight, x.takes[way.key]))
+            if way.key in x.used:
+                terms.append((weight, x.used[way.key]))
+                terms += [(1, x.copies[*way.key, p]) for p in i.periods]
+    return Sum(tuple(terms))
+
+
 def weighed(i: Instance, x: FleetVars, weight_of: Callable[[Column], int]) -> Sum:
     """Sum of a figure of the columns taken: once in mode `one`, for every replica in mode `replicas`."""
     terms: list[Term] = []
@@ -94,7 +108,7 @@ def limited(name: str, i: Instance, x: FleetVars) -> tuple[Sum, ...]:
     if name == "cost_rate":
         return tuple(rate_of_spending(i, x, p) for p in i.periods)
     if name == "preference":
-        return (weighed(i, x, lambda c: c.preference),)
+        return (disliked(i, x),)
     if name == "moves":
         return (weighed(i, x, lambda c: c.moves),)
     if name == "capex":

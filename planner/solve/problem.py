@@ -166,7 +166,8 @@ class Column(ProblemModel):
     rate: Exact | None = None
     """Demand one replica serves (`fluid`: one GPU)."""
     preference: Amount = 0
-    """Settles ties: lower is better."""
+    """Settles ties: lower is better. In mode `replicas` it counts once where the column is used, and 1 for each of
+    its replicas, so that few replicas in few ways are preferred."""
     moves: Amount = 0
     """What one replica (mode `one`: the whole choice) would change of what runs today, for the measure `moves`."""
 

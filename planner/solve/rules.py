@@ -47,6 +47,16 @@ def every_workload_is_served(i: Instance, x: FleetVars, m: CpModel) -> None:
             _named(m, f"served[{w.id},{p}]", total(placed) >= row.bound)
 
 
+def columns_in_use_have_replicas(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """A column with replicas counts as used."""
+    for w in i.workloads:
+        for way in i.ways[w.id]:
+            if way.key in x.used:
+                for p in i.periods:
+                    used = x.copies[*way.key, p] <= way.replicas[p] * x.used[way.key]
+                    _named(m, f"used[{w.id},{way.column.id},{p}]", used)
+
+
 def slices_fit_on_gpus(i: Instance, x: FleetVars, m: CpModel) -> None:
     """Each replica on slices has a place in a pattern that GPUs are cut by, at every time of day."""
     for (t, p), d in _slots_and_times(i):
@@ -192,6 +202,7 @@ def fleet_stays_within_limits(i: Instance, x: FleetVars, m: CpModel, *, kept: Co
 
 MECHANICS: tuple[Rule, ...] = (
     every_workload_is_served,
+    columns_in_use_have_replicas,
     slices_fit_on_gpus,
     replicas_fit_on_nodes,
     replicas_of_many_sizes_fit_on_nodes,

@@ -36,6 +36,8 @@ class FleetVars:
     """Mode `one`: the column is taken."""
     copies: dict[ColumnSlot, IntVar] = field(default_factory=dict)
     """Mode `replicas`: replicas of the column."""
+    used: dict[tuple[str, str], IntVar] = field(default_factory=dict)
+    """Mode `replicas`: 1 where the column has any replica, for columns with a preference."""
     share: dict[ColumnSlot, IntVar] = field(default_factory=dict)
     """Mode `fluid`: the part of the demand that the column serves, in steps of 1 / FLUID_GRID."""
     present: dict[Slot, IntVar] = field(default_factory=dict)
@@ -73,6 +75,8 @@ class FleetVars:
         if mode == "one":
             self.takes[way.key] = m.new_bool_var(f"takes[{name}]")
             return
+        if mode == "replicas" and way.column.preference:
+            self.used[way.key] = m.new_bool_var(f"used[{name}]")
         for p in i.periods:
             if mode == "fluid":
                 self.share[*way.key, p] = m.new_int_var(0, FLUID_GRID, f"share[{name},{p}]")

@@ -324,15 +324,25 @@ def measures(p: Problem, s: Solution) -> dict[str, int]:
     capex = [sum(_capex(p, e.node, e.kind, e.nodes) for e in s.payments if e.period == q) for q in periods]
     found["capex"], found["capex_per_period"] = sum(capex), max(capex)
     found["cost_rate"] = max(sum(_rate(p, e, q) for e in s.payments) for q in periods)
-    for name in ("preference", "moves"):
-        weights = {(w.id, c.id): getattr(c, name) for w in p.workloads for c in w.columns}
-        found[name] = sum(
-            weights.get((w.id, a.column), 0) * (1 if w.mode == "one" else int(a.replicas))
-            for w in p.workloads
-            for a in s.assignments.get(w.id, ())
-            if w.mode != "fluid"
-        )
+    weights = {(w.id, c.id): c.moves for w in p.workloads for c in w.columns}
+    found["moves"] = sum(
+        weights.get((w.id, a.column), 0) * (1 if w.mode == "one" else int(a.replicas))
+        for w in p.workloads
+        for a in s.assignments.get(w.id, ())
+        if w.mode != "fluid"
+    )
+    found["preference"] = sum(_disliked(w, s) for w in p.workloads if w.mode != "fluid")
     return found
+
+
+def _disliked(w: Workload, s: Solution) -> int:
+    """Preferences of the columns that a workload uses; in mode `replicas` with their replicas."""
+    total = 0
+    for c in w.columns:
+        placed = sum(int(a.replicas) for a in s.assignments.get(w.id, ()) if a.column == c.id)
+        if c.preference and placed:
+            total += c.preference + (placed if w.mode == "replicas" else 0)
+    return total
 
 
 def _rate(p: Problem, e: Payment, period: int) -> int:

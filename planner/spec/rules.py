@@ -52,6 +52,17 @@ def infer_target_problems(workload: InferWorkload) -> Iterator[Problem]:
         yield ("targets", "tpot_ms"), "no request has a second output token; ask ttft_ms alone"
 
 
+def mixed_problems(workload: InferWorkload) -> Iterator[Problem]:
+    """Several configurations need a demand to share, and replicas that nobody fixed."""
+    t = workload.targets
+    if not workload.mixed:
+        return
+    if t.requests_per_second is None and t.output_tokens_per_second is None and t.concurrency is None:
+        yield ("mixed",), "needs requests_per_second, output_tokens_per_second or concurrency in `targets`"
+    if workload.pin.replicas is not None:
+        yield ("mixed",), f"contradicts pin.replicas {workload.pin.replicas}; keep one of the two"
+
+
 def train_target_problems(workload: TrainWorkload) -> Iterator[Problem]:
     """Targets that say the same twice, or a deadline for nothing."""
     targets = workload.targets
@@ -64,6 +75,7 @@ def train_target_problems(workload: TrainWorkload) -> Iterator[Problem]:
 def infer_problems(workload: InferWorkload) -> Iterator[Problem]:
     """Contradictions of an inference workload."""
     yield from infer_target_problems(workload)
+    yield from mixed_problems(workload)
     for key in TRAIN_ONLY_PINS:
         if getattr(workload.pin, key) is not None:
             yield ("pin", key), "belongs to mode: train; take it out"

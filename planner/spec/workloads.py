@@ -196,6 +196,9 @@ class InferWorkload(WorkloadBase):
     """Number format of the KV cache; `auto` = what the weights' format brings with it."""
     targets: InferTargets = InferTargets()
     """What the workload must deliver."""
+    mixed: bool = False
+    """May replicas of several configurations (GPU types, splits, number formats) serve it together where that is
+    cheaper? Needs a target that replicas add up to."""
     engine: EngineRef = Field(default_factory=default_engine)
     """Engine profile, `name` or `name@version`; left out = llamacpp for gguf precisions, vllm where targets are given
     for a model that writes text, else transformers."""

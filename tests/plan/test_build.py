@@ -224,8 +224,9 @@ def test_a_time_limit_leaves_a_plan_or_says_that_there_is_none() -> None:
 
 
 def test_two_processes_give_the_same_plan(tmp_path: Path) -> None:
+    """Other hash seed, time zone, locale and working directory; one service is mixed, so that ties are many."""
     spec = tmp_path / "spec.yaml"
-    spec.write_text(TWO, encoding="utf-8")
+    spec.write_text(TWO.replace("    engine: vllm\n", "    engine: vllm\n    mixed: true\n"), encoding="utf-8")
     code = (
         "import sys; from pathlib import Path; from planner.catalog.load import Catalog; "
         "from planner.spec.load import load_spec; from planner.plan.build import build_plan; "
@@ -233,9 +234,14 @@ def test_two_processes_give_the_same_plan(tmp_path: Path) -> None:
         "print(plan_json(build_plan(load_spec(Path(sys.argv[1])), Catalog.load(), created='now')))"
     )
     plans = []
-    for seed in ("1", "77"):
-        env = {**os.environ, "PYTHONHASHSEED": seed, "TZ": f"Etc/GMT+{seed[0]}"}
-        run = subprocess.run([sys.executable, "-c", code, str(spec)], env=env, capture_output=True, check=True)
+    for seed, zone, locale in (("1", "Etc/GMT+1", "C.UTF-8"), ("77", "Asia/Kathmandu", "de_DE.UTF-8")):
+        folder = tmp_path / seed
+        folder.mkdir()
+        paths = os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)
+        env = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": locale, "LANG": locale, "PYTHONPATH": paths}
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(spec)], env=env, cwd=folder, capture_output=True, check=True
+        )
         raw = json.loads(run.stdout)
         raw["solver"]["wall_s"] = 0
         plans.append(json.dumps(raw))

@@ -84,3 +84,19 @@ def test_a_replica_over_two_nodes_takes_both_whole(replicas: int, nodes: int) ->
 def test_ties_are_settled_by_preference() -> None:
     ways = [column("worse", "a", preference=7), column("better", "a", preference=2), column("bad", "a", preference=9)]
     assert solve(problem({"a": node()}, {"w": ways})).assignments["w"][0].column == "better"
+
+
+def test_of_equally_cheap_mixes_the_one_with_fewest_ways_and_replicas_is_taken() -> None:
+    """Three replicas of either kind fill the same node at the same price; the better liked third is not worth a second
+    way."""
+    columns = [
+        {"id": "fp8", "node": "a", "gpus": 2, "rate": 5, "preference": 1000},
+        {"id": "bf16", "node": "a", "gpus": 2, "rate": 4, "preference": 1},
+    ]
+    p = problem({"a": node()}, {"w": {"mode": "replicas", "demand": 14, "columns": columns}})
+    solution = solve(p)
+    assert [(a.column, a.replicas) for a in solution.assignments["w"]] == [("bf16", 4)]
+    assert solution.objective["preference"] == 1 + 4
+    more = p.workloads[0].model_copy(update={"demand": (19,)})
+    solution = solve(p.model_copy(update={"workloads": (more,)}))
+    assert [(a.column, a.replicas) for a in solution.assignments["w"]] == [("fp8", 4)]
