@@ -33,7 +33,8 @@ def arcs_of(sizes: Sequence[Size], node: Size, *, at: str) -> tuple[Arc, ...]:
     """
     number = {(0, 0): 0}
     found: dict[tuple[int, int, int], None] = {}
-    for k, (gpus, ram) in enumerate(sizes):
+    for k, size in enumerate(sizes):
+        gpus, ram = size[:2]
         for start in sorted(number):
             tail = start
             while tail[0] + gpus <= node[0] and tail[1] + ram <= node[1]:

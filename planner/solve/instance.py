@@ -10,7 +10,16 @@ from fractions import Fraction
 from planner.solve.arcs import Arc, arcs_of
 from planner.solve.calendar import Contract, Delivery, contracts, deliveries
 from planner.solve.dominance import needed_ways
-from planner.solve.patterns import Pattern, Size, TooManyPatternsError, gpus_add_up, maximal_patterns, most_that_fit
+from planner.solve.patterns import (
+    Apart,
+    Pattern,
+    Size,
+    TooManyPatternsError,
+    gpus_add_up,
+    maximal_patterns,
+    most_that_fit,
+    owner_of,
+)
 from planner.solve.problem import Column, NodeType, Problem, Workload
 from planner.solve.scale import replicas_for
 from planner.solve.ways import Way
@@ -76,12 +85,14 @@ def prepare(problem: Problem, *, prune: bool = True) -> Instance:
     """
     node_types = dict(sorted(problem.node_types.items()))
     workloads = tuple(sorted(problem.workloads, key=lambda w: w.id))
-    ways = {w.id: _worth_having(problem, w, prune=prune) for w in workloads}
+    numbers = _owners(problem)
+    ways = {w.id: _worth_having(problem, w, numbers.get(w.id), prune=prune) for w in workloads}
     ways_on: dict[str, list[Way]] = {t: [] for t in node_types}
     for w in workloads:
         for way in ways[w.id]:
             ways_on[way.column.node].append(way)
-    packing = {t: _packing(t, node_types[t], ways_on[t]) for t in node_types}
+    apart = _apart(problem, numbers)
+    packing = {t: _packing(t, node_types[t], ways_on[t], apart) for t in node_types}
     return Instance(
         problem=problem,
         node_types=node_types,
@@ -100,17 +111,31 @@ def capacity(node: NodeType) -> Size:
     return node.gpus, node.ram or 0
 
 
-def _worth_having(p: Problem, w: Workload, *, prune: bool) -> tuple[Way, ...]:
-    found = tuple(_usable(p, w))
+def _owners(p: Problem) -> dict[str, int]:
+    """Numbers from 1 of the workloads of which it matters where their replicas sit."""
+    named = {name for w in p.workloads for name in ((w.id, *w.apart_from) if w.apart_from else ())}
+    named |= {w.id for w in p.workloads if w.least_nodes > 1}
+    return {name: n for n, name in enumerate(sorted(named), start=1)}
+
+
+def _apart(p: Problem, owners: Mapping[str, int]) -> frozenset[tuple[int, int]]:
+    """Pairs of workloads that share no node, both ways round."""
+    pairs = {(owners[w.id], owners[other]) for w in p.workloads for other in w.apart_from}
+    return frozenset(pairs | {(b, a) for a, b in pairs})
+
+
+def _worth_having(p: Problem, w: Workload, owner: int | None, *, prune: bool) -> tuple[Way, ...]:
+    found = tuple(_usable(p, w, owner))
     return needed_ways(found) if prune and w.mode == "one" else found
 
 
-def _usable(p: Problem, w: Workload) -> Iterator[Way]:
-    """The columns whose replica fits an empty node of a kind that can be had, and that meet the demand."""
+def _usable(p: Problem, w: Workload, owner: int | None) -> Iterator[Way]:
+    """The columns whose replica fits an empty node of a kind that can be had, that meet the demand, and that have
+    replicas for as many nodes as they must sit on."""
     times = w.times or p.times
     for c in sorted(w.columns, key=lambda c: c.id):
         node = p.node_types[c.node]
-        size = _piece(node, c)
+        size = _piece(node, c) if owner is None else (*_piece(node, c), owner)
         uncut = c.slices is not None and (node.slices is None or most_that_fit(c.slices, node.slices) < 1)
         too_big = uncut or most_that_fit(size, capacity(node)) < 1 or (node.ram is not None and c.ram > node.ram)
         if too_big or not (node.owned or node.can_grow):
@@ -122,8 +147,16 @@ def _usable(p: Problem, w: Workload) -> Iterator[Way]:
             yield Way(workload=w.id, column=c, size=size, replicas=(), shares=shares, times=times)
             continue
         replicas = _replicas(c, w, demand)
-        if replicas is not None:
-            yield Way(workload=w.id, column=c, size=size, replicas=replicas, slices=c.slices, times=times)
+        if replicas is not None and not any(0 < n * c.nodes < w.least_nodes for n in replicas):
+            yield Way(
+                workload=w.id,
+                column=c,
+                size=size,
+                replicas=replicas,
+                slices=c.slices,
+                times=times,
+                least_nodes=w.least_nodes,
+            )
 
 
 def _piece(node: NodeType, c: Column) -> Size:
@@ -139,19 +172,24 @@ def _replicas(c: Column, w: Workload, demand: list[Fraction | None]) -> tuple[in
         return None if short else (c.replicas,) * len(demand)
     if not c.rate:
         return None
-    return tuple(replicas_for(d or Fraction(0), c.rate) for d in demand)
+    needed = (replicas_for(d or Fraction(0), c.rate) for d in demand)
+    least = 1 if w.mode == "one" else ceil_div(w.least_nodes, c.nodes)
+    return tuple(max(n, least) if n else 0 for n in needed)
 
 
-def _packing(at: str, node: NodeType, ways: list[Way]) -> Packing:
+def _packing(at: str, node: NodeType, ways: list[Way], apart: Apart) -> Packing:
     sizes = tuple(sorted({w.size for w in ways if w.replicas}, reverse=True))
     slices = tuple(sorted({w.slices for w in ways if w.slices is not None}, reverse=True))
     where = f"node_types.{at}"
     cuts = maximal_patterns(slices, node.slices, at=where) if slices and node.slices else ()
-    if not sizes or gpus_add_up(sizes, capacity(node)):
+    owned = any(owner_of(size) for size in sizes)
+    if not sizes or (not owned and gpus_add_up(sizes, capacity(node))):
         return Packing(sizes=sizes, patterns=(), slices=slices, cuts=cuts)
     try:
-        patterns = maximal_patterns(sizes, capacity(node), at=where)
+        patterns = maximal_patterns(sizes, capacity(node), at=where, apart=apart)
     except TooManyPatternsError:
+        if owned:
+            raise
         arcs = arcs_of(sizes, capacity(node), at=where)
         return Packing(sizes=sizes, patterns=(), arcs=arcs, slices=slices, cuts=cuts)
     return Packing(sizes=sizes, patterns=patterns, slices=slices, cuts=cuts)
@@ -170,6 +208,7 @@ def nodes_alone(way: Way, node: NodeType) -> int:
     """Nodes one way fills when nothing else is on them."""
     if way.shares:
         return math.ceil(max(way.shares) / node.gpus)
+    spread = min(way.least_nodes, max(way.replicas) * way.column.nodes)
     if way.slices is not None and node.slices is not None:
         return ceil_div(ceil_div(max(way.replicas), most_that_fit(way.slices, node.slices)), node.gpus)
-    return ceil_div(max(way.replicas) * way.column.nodes, most_that_fit(way.size, capacity(node)))
+    return max(spread, ceil_div(max(way.replicas) * way.column.nodes, most_that_fit(way.size, capacity(node))))

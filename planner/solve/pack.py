@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.solve.patterns import Pattern, Size, most_that_fit
+from planner.solve.patterns import Pattern, Size, most_that_fit, owner_of
 from planner.solve.solution import PackedItem
 
 Key = tuple[str, str]
@@ -31,16 +31,17 @@ def by_pattern(
 ) -> list[Contents]:
     """Place pieces into bins; `filled` counts bins by pattern."""
     left = {k.key: k.count for k in pieces}
-    bins = []
-    for pattern, count in zip(patterns, filled, strict=True):
-        for _ in range(count):
-            contents: Contents = Counter()
-            for size, places in zip(sizes, pattern, strict=True):
-                _fill(contents, [k.key for k in pieces if k.size == size], left, places)
-            if contents:
-                bins.append(contents)
+    patterned = [pattern for pattern, count in zip(patterns, filled, strict=True) for _ in range(count)]
+    bins: list[Contents] = [Counter() for _ in patterned]
+    for at, size in enumerate(sizes):
+        keys = [k.key for k in pieces if k.size == size]
+        places = [(contents, pattern[at]) for contents, pattern in zip(bins, patterned, strict=True) if pattern[at]]
+        if owner_of(size):
+            _spread(places, keys, left)
+        for contents, number in places:
+            _fill(contents, keys, left, number - sum(contents[k] for k in keys))
     assert not any(left.values()), "patterns hold every piece"
-    return bins
+    return [contents for contents in bins if contents]
 
 
 def first_fit(pieces: Sequence[Piece], whole: Size) -> list[Contents]:
@@ -66,6 +67,13 @@ def grouped(bins: Sequence[Contents]) -> list[tuple[int, tuple[PackedItem, ...]]
         (count, tuple(PackedItem(workload=w, column=c, replicas=n) for (w, c), n in contents))
         for contents, count in sorted(same.items())
     ]
+
+
+def _spread(places: Sequence[tuple[Contents, int]], keys: Sequence[Key], left: dict[Key, int]) -> None:
+    """One piece into every bin with a place, those first that hold nothing of the same workload."""
+    names = {workload for workload, _ in keys}
+    for contents, _ in sorted(places, key=lambda place: any(w in names for w, _ in place[0])):
+        _fill(contents, keys, left, 1)
 
 
 def _fill(contents: Contents, keys: Sequence[Key], left: dict[Key, int], places: int) -> int:

@@ -6,13 +6,16 @@ the optimiser chooses how many nodes are filled each way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from planner.errors import InputError
 
-Size = tuple[int, int]
-"""GPUs and memory of one replica on one node."""
+Size = tuple[int, ...]
+"""GPUs and memory of one replica on one node; a third figure is the number of the workload that alone may use the
+place, where it matters who does."""
+Apart = Collection[tuple[int, int]]
+"""Pairs of numbers of workloads that share no node."""
 Pattern = tuple[int, ...]
 """How many replicas of each size one node holds."""
 ONE_GPU: Size = (1, 0)
@@ -36,7 +39,7 @@ def most_that_fit(size: Size, free: Size) -> int:
 
 def only_gpus_matter(sizes: Sequence[Size], node: Size) -> bool:
     """True where memory never binds: no size takes a larger share of the memory than of the GPUs."""
-    return all(ram * node[0] <= gpus * node[1] for gpus, ram in sizes)
+    return all(size[1] * node[0] <= size[0] * node[1] for size in sizes)
 
 
 def gpus_add_up(sizes: Sequence[Size], node: Size) -> bool:
@@ -49,12 +52,18 @@ def gpus_add_up(sizes: Sequence[Size], node: Size) -> bool:
     >>> gpus_add_up([(3, 0)], (8, 0))
     False
     """
-    chain = [*sorted({gpus for gpus, _ in sizes}), node[0]]
+    chain = [*sorted({size[0] for size in sizes}), node[0]]
     return only_gpus_matter(sizes, node) and all(large % small == 0 for small, large in pairwise(chain))
 
 
-def maximal_patterns(sizes: Sequence[Size], node: Size, *, at: str = "") -> tuple[Pattern, ...]:
-    """All ways to fill a node to which no further replica of any size could be added.
+def owner_of(size: Size) -> int:
+    """The number of the only workload that may use the place; 0 = any."""
+    return size[2] if len(size) > 2 else 0
+
+
+def maximal_patterns(sizes: Sequence[Size], node: Size, *, at: str = "", apart: Apart = ()) -> tuple[Pattern, ...]:
+    """All ways to fill a node to which no further replica of any size could be added; workloads that are `apart` are
+    not on one node.
 
     Raises TooManyPatternsError when there are more than MAX_PATTERNS.
 
@@ -62,10 +71,16 @@ def maximal_patterns(sizes: Sequence[Size], node: Size, *, at: str = "") -> tupl
     ((2, 0), (1, 1), (0, 2))
     """
     found: list[Pattern] = []
+    rivals = [[k for k, other in enumerate(sizes) if (owner_of(size), owner_of(other)) in apart] for size in sizes]
+
+    def fits(index: int, free: Size, taken: Pattern) -> int:
+        if any(k < len(taken) and taken[k] for k in rivals[index]):
+            return 0
+        return most_that_fit(sizes[index], free)
 
     def fill(index: int, free: Size, taken: Pattern) -> None:
         if index == len(sizes):
-            if all(most_that_fit(s, free) == 0 for s in sizes):
+            if all(fits(k, free, taken) == 0 for k in range(len(sizes))):
                 found.append(taken)
                 if len(found) > MAX_PATTERNS:
                     raise TooManyPatternsError(
@@ -73,8 +88,8 @@ def maximal_patterns(sizes: Sequence[Size], node: Size, *, at: str = "") -> tupl
                         "round their memory up to fewer, coarser steps"
                     )
             return
-        gpus, ram = sizes[index]
-        most = most_that_fit(sizes[index], free)
+        gpus, ram = sizes[index][:2]
+        most = fits(index, free, taken)
         least = most if index == len(sizes) - 1 else 0
         for count in range(most, least - 1, -1):
             fill(index + 1, (free[0] - count * gpus, free[1] - count * ram), (*taken, count))

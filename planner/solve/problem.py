@@ -185,6 +185,10 @@ class Workload(ProblemModel):
     times: Annotated[tuple[TimeOfDay, ...], Field(min_length=1)] | None = None
     """Times of day in which it runs, numbered from 0: workloads with no time in common may use the same GPUs.
     Left out = at all times."""
+    least_nodes: Count = 1
+    """Nodes on which its replicas must sit at least, wherever it runs: with 2 it outlives the loss of any one."""
+    apart_from: tuple[Id, ...] = ()
+    """Workloads with which it shares no node."""
     columns: tuple[Column, ...]
 
 
@@ -295,8 +299,24 @@ def _workload_problems(p: Problem, w: Workload) -> list[str]:
         found.append(f"{at}.demand: {len(w.demand)} figures for {p.periods} periods")
     if w.mode != "one" and w.demand is None:
         found.append(f"{at}.demand: mode {w.mode} needs one")
+    found += [f"{at}.{text}" for text in _place_problems(p, w)]
     for c in w.columns:
         found += [f"{at}.columns.{c.id}.{text}" for text in _column_problems(p, w, c)]
+    return found
+
+
+def _place_problems(p: Problem, w: Workload) -> list[str]:
+    """What is asked of the places of replicas must be known, and replicas must have places."""
+    others = {other.id: other for other in p.workloads}
+    found = [f"apart_from: unknown workload {name!r}" for name in w.apart_from if name not in others]
+    if w.id in w.apart_from:
+        found.append("apart_from: names itself; for replicas of one workload say least_nodes")
+    pools = [name for name in (w.id, *w.apart_from) if name in others and others[name].mode == "fluid"]
+    if pools and (w.apart_from or w.least_nodes > 1):
+        found.append(f"mode: least_nodes and apart_from need replicas with places; {pools[0]} is fluid")
+    placed = [w, *(others[name] for name in w.apart_from if name in others)]
+    if (w.apart_from or w.least_nodes > 1) and any(c.slices for o in placed for c in o.columns):
+        found.append("slices: least_nodes and apart_from need replicas on whole GPUs")
     return found
 
 

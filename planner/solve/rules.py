@@ -76,9 +76,32 @@ def replicas_fit_on_nodes(i: Instance, x: FleetVars, m: CpModel) -> None:
         for k, size in enumerate(packing.sizes):
             places = [(pattern[k], x.filled[t, p, d, n]) for n, pattern in enumerate(packing.patterns) if pattern[k]]
             pieces = [term for s, way_terms in _whole_pieces(i, x, t, p, d) if s == size for term in way_terms]
-            _named(m, f"placed[{t},{p},{d},{size[0]}x{size[1]}]", total(places) >= total(pieces))
+            _named(m, f"placed[{t},{p},{d},{_label(size)}]", total(places) >= total(pieces))
         filled = [(1, x.filled[t, p, d, n]) for n in range(len(packing.patterns))]
         _named(m, f"filled[{t},{p},{d}]", total(filled) <= _able_to_work(i, x, t, p))
+
+
+def replicas_are_spread_over_nodes(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """A workload sits on as many nodes as asked: nodes with places for it alone, and no more than it has pieces."""
+    for (workload, t, p, d), count in x.spread.items():
+        packing, ways = i.packing[t], [way for way in i.ways_at(t, d) if way.workload == workload]
+        own = {k for k, size in enumerate(packing.sizes) if any(way.size == size for way in ways)}
+        nodes = [
+            (1, x.filled[t, p, d, n]) for n, pattern in enumerate(packing.patterns) if any(pattern[k] for k in own)
+        ]
+        pieces = [term for way in ways for term in x.pieces(way, p)]
+        _named(m, f"spread_nodes[{workload},{t},{p},{d}]", count <= total(nodes))
+        _named(m, f"spread_pieces[{workload},{t},{p},{d}]", count <= total(pieces))
+    for w in i.workloads:
+        for p in i.periods:
+            runs = any(way.replicas[p] for way in i.ways[w.id]) if w.least_nodes > 1 else False
+            for d in (w.times or i.times) if runs else ():
+                counted = [(1, v) for (name, _, q, e), v in x.spread.items() if (name, q, e) == (w.id, p, d)]
+                _named(m, f"spread[{w.id},{p},{d}]", total(counted) >= w.least_nodes)
+
+
+def _label(size: Size) -> str:
+    return "x".join(map(str, size))
 
 
 def replicas_of_many_sizes_fit_on_nodes(i: Instance, x: FleetVars, m: CpModel) -> None:
@@ -99,7 +122,7 @@ def replicas_of_many_sizes_fit_on_nodes(i: Instance, x: FleetVars, m: CpModel) -
             _named(m, f"flow[{t},{p},{d},{vertex}]", total(terms) <= within)
         for k, size in enumerate(packing.sizes):
             pieces = [term for s, terms in _whole_pieces(i, x, t, p, d) if s == size for term in terms]
-            _named(m, f"placed[{t},{p},{d},{size[0]}x{size[1]}]", total(by_size.get(k, ())) >= total(pieces))
+            _named(m, f"placed[{t},{p},{d},{_label(size)}]", total(by_size.get(k, ())) >= total(pieces))
 
 
 def memory_in_use_is_there(i: Instance, x: FleetVars, m: CpModel) -> None:
@@ -205,6 +228,7 @@ MECHANICS: tuple[Rule, ...] = (
     columns_in_use_have_replicas,
     slices_fit_on_gpus,
     replicas_fit_on_nodes,
+    replicas_are_spread_over_nodes,
     replicas_of_many_sizes_fit_on_nodes,
     gpus_in_use_are_there,
     memory_in_use_is_there,

@@ -50,6 +50,9 @@ class FleetVars:
     """Nodes whose filling passes an arc, by node type, period, time of day and index of the arc."""
     cut: dict[tuple[str, int, int, int], IntVar] = field(default_factory=dict)
     """GPUs cut by pattern, by node type, period, time of day and index of the pattern."""
+    spread: dict[tuple[str, str, int, int], IntVar] = field(default_factory=dict)
+    """Nodes of a type on which replicas of a workload that must be spread are counted on, by workload, node type,
+    period and time of day."""
     working: dict[Slot, IntVar] = field(default_factory=dict)
     """1 where any node of a type with spares works."""
 
@@ -66,6 +69,10 @@ class FleetVars:
         for workload, ways in i.ways.items():
             for way in ways:
                 x._declare_way(way, modes[workload], i, m)
+        for w in (w for w in i.workloads if w.least_nodes > 1):
+            types = sorted({way.column.node for way in i.ways[w.id]})
+            for t, p, d in ((t, p, d) for t in types for p in i.periods for d in w.times or i.times):
+                x.spread[w.id, t, p, d] = m.new_int_var(0, w.least_nodes, f"spread[{w.id},{t},{p},{d}]")
         for t, p in i.slots():
             x._declare_nodes(t, p, i, m)
         return x

@@ -34,7 +34,7 @@ def verify(problem: Problem, solution: Solution) -> tuple[str, ...]:
             for time in range(1 + max((d for w in problem.workloads for d in w.times or ()), default=0)):
                 found += _places(problem, solution, t, node, p, time)
             found += _supply(problem, solution, t, node, p)
-    found += _prices(problem, solution)
+    found += [*_prices(problem, solution), *_spread(problem, solution)]
     return (*found, *_limits(problem, solution), *_claims(problem, solution))
 
 
@@ -143,6 +143,31 @@ def _places(p: Problem, s: Solution, t: str, node: NodeType, period: int, time: 
             yield f"nodes.{t}: the replicas do not fit {present} nodes in period {period}"
         return
     yield from _packed(t, node, packed, pieces, columns, present)
+
+
+def _spread(p: Problem, s: Solution) -> Iterator[str]:
+    """Replicas sit on as many nodes as asked, and apart from those they must not meet."""
+    for w in p.workloads:
+        if w.least_nodes == 1 and not w.apart_from:
+            continue
+        on = [k for k in s.packing if any(i.workload == w.id and i.replicas for i in k.items)]
+        for k in on:
+            met = sorted({i.workload for i in k.items if i.replicas} & set(w.apart_from))
+            if met:
+                yield f"packing of {k.node}: {w.id} shares a node with {met[0]}"
+        for period in range(p.periods):
+            runs = any(a.replicas for _, a in _assigned(p, s, w, period))
+            if not runs or all(_needed_in(p, w, c, a, period) == 0 for c, a in _assigned(p, s, w, period)):
+                continue
+            for time in w.times or range(1 + max((d for o in p.workloads for d in o.times or ()), default=0)):
+                nodes = sum(k.nodes for k in on if (k.period, k.time) == (period, time))
+                if nodes < w.least_nodes:
+                    yield f"assignments.{w.id}: sits on {nodes} nodes in period {period}, not {w.least_nodes}"
+
+
+def _needed_in(p: Problem, w: Workload, c: Column, a: Assignment, period: int) -> int:
+    """Replicas of an assignment in one period."""
+    return _needed(p, w, c, period) if w.mode == "one" else int(a.replicas)
 
 
 def _cut(

@@ -21,6 +21,8 @@ class Way:
     """Mode `one`: replicas in each period. Mode `replicas`: the most that could be needed, in each period."""
     slices: Size | None = None
     """Compute and memory slices of one GPU; its `size` is then that of a whole one."""
+    least_nodes: int = 1
+    """Nodes on which the replicas sit at least."""
     times: range | tuple[int, ...] = (0,)
     """Times of day in which it runs."""
     shares: tuple[Fraction, ...] = ()
