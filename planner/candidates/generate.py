@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.candidates.arrivals import kept_under_arrivals
@@ -11,12 +12,13 @@ from planner.candidates.margins import margins_of
 from planner.candidates.planning import planning_facts
 from planner.candidates.search import Search, undominated
 from planner.candidates.train import search_train
-from planner.candidates.types import Dropped, Source, Supply, WorkloadCandidates
+from planner.candidates.types import Candidate, Dropped, Source, Supply, WorkloadCandidates
 from planner.catalog.intervals import interval_facts
 from planner.catalog.mig import mig_facts
 from planner.errors import ImpossibleError
 from planner.estimate.request import Resolved, resolve_workload
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
+from planner.units import ceil_div
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
@@ -45,7 +47,7 @@ def candidates_of(
         resolved=resolved,
         supply=supply,
         catalog=catalog,
-        prune=prune,
+        prune=prune and least_nodes(workload) == 1,
         facts=facts,
         splits=facts.splits_of(resolved.engine.name, workload.mode),
         most_nodes=most_nodes(spec, int(facts.value("most-nodes-per-replica"))),
@@ -61,6 +63,7 @@ def candidates_of(
         found = search_infer(search)
     else:
         found = search_train(search, horizon_months=spec.horizon.months)
+    found = able_to_spread(found, workload, spec)
     kept = kept_under_arrivals(search, undominated(found)) if prune else found
     able = frozenset(c.gpu for c in found)
     dropped = [*search.misses.dropped(workload.name, able)]
@@ -78,6 +81,20 @@ def candidates_of(
         headroom=resolved.memory_headroom,
         warnings=resolved.warnings,
     )
+
+
+def least_nodes(workload: InferWorkload | TrainWorkload) -> int:
+    """Nodes on which the replicas of a workload stand at least."""
+    return workload.least_nodes if isinstance(workload, InferWorkload) else 1
+
+
+def able_to_spread(found: list[Candidate], workload: InferWorkload | TrainWorkload, spec: Spec) -> list[Candidate]:
+    """Ways with replicas enough for the nodes they stand on at least; on whole GPUs where it matters on which."""
+    least = least_nodes(workload)
+    is_placed = least > 1 or workload.apart_from or any(workload.name in w.apart_from for w in spec.workloads)
+    if not is_placed:
+        return found
+    return [replace(c, replicas=max(c.replicas, ceil_div(least, c.nodes_per_replica))) for c in found if c.part is None]
 
 
 def searched_kinds(

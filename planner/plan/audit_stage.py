@@ -106,7 +106,8 @@ def stage_problems(plan: Plan, stage: Stage) -> Iterator[str]:
     for check in (placements_hang_together, memory_of_placements_fits, nodes_hold_what_is_placed):
         for message in check(plan, stage):
             yield f"{stage.where}{message}"
-    for message in (*spares_stand_idle(plan, stage), *placements_deliver(plan, stage)):
+    found = (*spares_stand_idle(plan, stage), *placements_deliver(plan, stage), *replicas_stand_apart(plan, stage))
+    for message in found:
         yield f"{stage.where}{message}"
 
 
@@ -260,6 +261,19 @@ def placements_deliver(plan: Plan, stage: Stage) -> Iterator[str]:
                 wanted *= factor
             if not good:
                 yield f"workloads.{name}.targets.{key}: the placements give {got:g}, {wanted:g} asked"
+
+
+def replicas_stand_apart(plan: Plan, stage: Stage) -> Iterator[str]:
+    """Workloads stand on as many nodes as asked, and on none with those they are kept apart from."""
+    for w in plan.inputs.spec.get("workloads", ()):
+        name, least = w["name"], w.get("least_nodes", 1)
+        mine = [load for load in stage.loads if load.replicas.get(name)]
+        nodes = sum(load.nodes for load in mine)
+        if mine and nodes < least:
+            yield f"workloads.{name}.least_nodes: stands on {nodes}, asked are {least}"
+        for other in w.get("apart_from", ()):
+            if any(load.replicas.get(other) for load in mine):
+                yield f"workloads.{name}.apart_from: shares a node with {other}"
 
 
 def delivered(

@@ -106,7 +106,7 @@ def fleet_problem(spec: Spec, found: Sequence[WorkloadCandidates], facts: Planni
         name=spec.name,
         objective=objectives(spec, tuple(maker.sources.values())),
         node_types=maker.node_types(node_type),
-        workloads=tuple(maker.workloads),
+        workloads=maker.placed(),
         limits=limits_of(spec),
     )
     return maker.fleet(problem)
@@ -182,6 +182,20 @@ class Maker:
             name: node_type_of(source, self.spec, ram=self.steps if name in uses_ram else None, slices=cuts.get(name))
             for name, source in sorted(self.sources.items())
         }
+
+    def placed(self) -> tuple[Workload, ...]:
+        """The workloads with what is asked of their places."""
+        return tuple(w.model_copy(update=self._places(self.asked[w.id])) for w in self.workloads)
+
+    def _places(self, one: Asked) -> dict[str, object]:
+        workload = self.spec.workload(one.workload)
+        apart = tuple(
+            name
+            for name, other in self.asked.items()
+            if other.workload in workload.apart_from and (one.period is None or other.period in (None, one.period))
+        )
+        least = workload.least_nodes if workload.mode == "infer" else 1
+        return {"least_nodes": least, "apart_from": apart}
 
     def fleet(self, problem: Problem, calendar: tuple[Stretch, ...] = ()) -> FleetProblem:
         """The problem with what its names stand for."""

@@ -37,7 +37,7 @@ def period_fleet_problem(
         periods=len(calendar),
         lengths=tuple(s.months for s in calendar),
         node_types=maker.node_types(period_node_type),
-        workloads=tuple(maker.workloads),
+        workloads=maker.placed(),
         limits=period_limits(spec),
     )
     return maker.fleet(problem, calendar)

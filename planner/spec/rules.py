@@ -76,6 +76,9 @@ def infer_problems(workload: InferWorkload) -> Iterator[Problem]:
     """Contradictions of an inference workload."""
     yield from infer_target_problems(workload)
     yield from mixed_problems(workload)
+    replicas, nodes = workload.pin.replicas, workload.least_nodes
+    if replicas is not None and replicas < nodes:
+        yield ("least_nodes",), f"pinned are {replicas} replicas, which do not stand on {nodes} nodes"
     for key in TRAIN_ONLY_PINS:
         if getattr(workload.pin, key) is not None:
             yield ("pin", key), "belongs to mode: train; take it out"
@@ -175,6 +178,21 @@ def name_problems(names: Iterable[tuple[int, str]]) -> Iterator[Problem]:
         taken = first.setdefault(name.casefold(), index)
         if taken != index:
             yield ("workloads", index, "name"), f"the name {name!r} is taken by workload {taken + 1}; names are unique"
+
+
+def place_problems(spec: Spec) -> Iterator[Problem]:
+    """What is asked of the places of replicas can be had, of workloads that exist."""
+    names = [w.name for w in spec.workloads]
+    for index, w in enumerate(spec.workloads):
+        for n, other in enumerate(w.apart_from):
+            at: tuple[str | int, ...] = ("workloads", index, "apart_from", n)
+            if other == w.name:
+                yield at, "names the workload itself; for replicas of one workload say least_nodes"
+            elif other not in names:
+                near = did_you_mean(near_matches(other, names))
+                yield at, f"no workload is named {other!r}; {near}"
+        if w.mode == "infer" and w.least_nodes > 1 and not spec.fleet.share_gpus:
+            yield ("workloads", index, "least_nodes"), f"{w.least_nodes} needs fleet.share_gpus: true"
 
 
 def period_problems(spec: Spec) -> Iterator[Problem]:

@@ -52,6 +52,9 @@ workloads:
     # hours: 08:00-20:00                    # when it runs; others may have its GPUs at other hours
     # engine_options: {gpu_memory_utilization: 0.9}
     targets: {requests_per_second: 4, ttft_ms: 800, tpot_ms: 40}   # also output_tokens_per_second, concurrency
+    # mixed: true                           # several GPU types may serve it together where that is cheaper
+    # least_nodes: 2                        # outlives the loss of a node
+    # apart_from: [tune]                    # shares no node with it
     # pin: {gpu: h100-sxm-80gb, tensor_parallel: 1}   # decisions already taken
 
   - name: tune

@@ -23,7 +23,7 @@ from planner.spec.parts import (
     TrainTargets,
 )
 from planner.spec.pin import Pin, PinOffload
-from planner.spec.rules import name_problems, period_problems, purchase_problems
+from planner.spec.rules import name_problems, period_problems, place_problems, purchase_problems
 from planner.spec.workloads import InferWorkload, TrainWorkload, default_name
 
 __all__ = [
@@ -101,7 +101,7 @@ class Spec(SpecModel):
 
     def _problems(self) -> list[Problem]:
         names = enumerate(w.name for w in self.workloads)
-        return [*name_problems(names), *period_problems(self), *purchase_problems(self)]
+        return [*name_problems(names), *place_problems(self), *period_problems(self), *purchase_problems(self)]
 
     def workload(self, name: str) -> Workload:
         """The workload of that name. Raises KeyError where there is none."""

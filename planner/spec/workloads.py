@@ -113,6 +113,8 @@ class WorkloadBase(SpecModel):
     """Attention kernel: flash, sdpa, or eager (which holds the whole score matrix)."""
     offload: OffloadChoice = "none"
     """May parts live in host memory or on disk? `auto` lets the optimiser choose how much."""
+    apart_from: Annotated[tuple[Name, ...], Field(strict=False, max_length=1000)] = ()
+    """Workloads with which it shares no node, by name."""
     engine_options: Annotated[
         dict[
             Name,
@@ -196,6 +198,8 @@ class InferWorkload(WorkloadBase):
     """Number format of the KV cache; `auto` = what the weights' format brings with it."""
     targets: InferTargets = InferTargets()
     """What the workload must deliver."""
+    least_nodes: Count = 1
+    """Nodes on which its replicas stand at least: with 2 it outlives the loss of any one."""
     mixed: bool = False
     """May replicas of several configurations (GPU types, splits, number formats) serve it together where that is
     cheaper? Needs a target that replicas add up to."""
