@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MOST_COLUMNS_AGAIN = 1500
 """Columns that fleets solved again may have in all, unless they are asked for: about a second of work. A count, so
 that every machine solves the same ones."""
+MOST_NEARBY = 20
+"""Alternatives beyond those for which the fleet is solved again near the best one only: a quarter of a second."""
 WORK_EACH = 2.0
 """Deterministic effort (about seconds) for each fleet solved again."""
 SECONDS_FOR_SENSITIVITY = 60.0
@@ -59,6 +61,8 @@ def insights(fleet: FleetProblem, best: Solution, picked: Sequence[Pick], asked:
     left = None if asked.alternatives else MOST_COLUMNS_AGAIN // max(1, len(fleet.choices))
     pairs = pairs_to_force(picked)[:left]
     again = {key: _forced(fleet, best, *key) for key in pairs}
+    if left is not None:
+        again |= {key: _nearby(fleet, best, *key) for key in pairs_to_force(picked)[left : left + MOST_NEARBY]}
     alone: tuple[OneGpuType, ...] = ()
     if left is None or left - len(pairs) >= len(gpus_that_run_all(fleet.problem, fleet)):
         alone = one_gpu_type(fleet, best)
@@ -83,14 +87,26 @@ def pairs_to_force(picked: Sequence[Pick]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _forced(fleet: FleetProblem, best: Solution, workload: str, gpu: str, number_format: str) -> Forced:
-    from planner.solve.alternatives import forced_choices
+def _nearby(fleet: FleetProblem, best: Solution, workload: str, gpu: str, number_format: str) -> Forced:
+    from planner.solve.alternatives import forced_nearby
 
-    columns = [
+    columns = _columns(fleet, workload, gpu, number_format)
+    return forced_nearby(fleet.problem, best, workload, columns, name=gpu, deterministic_limit=WORK_EACH)
+
+
+def _columns(fleet: FleetProblem, workload: str, gpu: str, number_format: str) -> list[str]:
+    """The columns of a workload on a GPU in a number format."""
+    return [
         column
         for (name, column), choice in fleet.choices.items()
         if name == workload and choice.candidate.gpu == gpu and format_of(choice.candidate) == number_format
     ]
+
+
+def _forced(fleet: FleetProblem, best: Solution, workload: str, gpu: str, number_format: str) -> Forced:
+    from planner.solve.alternatives import forced_choices
+
+    columns = _columns(fleet, workload, gpu, number_format)
     (found,) = forced_choices(
         fleet.problem, best, workload, {gpu: columns}, time_limit_s=None, deterministic_limit=WORK_EACH
     )

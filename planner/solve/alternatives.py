@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.errors import NoPlanInTimeError
-from planner.solve.problem import Problem
+from planner.solve.problem import Column, Problem, Workload
+from planner.solve.scale import replicas_for
 from planner.solve.solution import Solution
 from planner.solve.solver import solve
+
+MOST_OTHERS = 3
+"""Node types beside its own on which another workload may make room for a forced choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,53 @@ def forced_choices(
         for name, columns in sorted(groups.items())
     ]
     return tuple(sorted(found, key=lambda f: (f.more is None, f.more or 0, f.name)))
+
+
+def forced_nearby(
+    problem: Problem, best: Solution, workload: str, columns: Collection[str], *, name: str, deterministic_limit: float
+) -> Forced:
+    """The best fleet that takes one of the columns while the other workloads keep what they have or take one of the
+    MOST_OTHERS cheapest node types for them: no more than that fleet costs, and proven only where it costs nothing
+    more than the best.
+
+    Where there is no such fleet nothing is said.
+    """
+    found = _forced(
+        name, _nearby(problem, best, workload, frozenset(columns)), best, _Effort(None, deterministic_limit)
+    )
+    if found.solution is None or found.more is None:
+        return Forced(name=name, solution=None, more=None, in_time=False)
+    is_least = found.is_proven and best.status == "optimal" and found.more == 0
+    return replace(found, solution=found.solution.model_copy(update={"status": "optimal" if is_least else "feasible"}))
+
+
+def _nearby(problem: Problem, best: Solution, workload: str, columns: frozenset[str]) -> Problem:
+    """The problem with one workload held to some columns and the others to a few."""
+    kept = {workload: columns}
+    for w in problem.workloads:
+        if w.id != workload:
+            kept[w.id] = frozenset(a.column for a in best.assignments.get(w.id, ())) | _cheapest(problem, w)
+    asked = _only(problem, kept)
+    used = {c.node for w in asked.workloads for c in w.columns}
+    types = {t: n for t, n in problem.node_types.items() if t in used or n.owned}
+    return asked.model_copy(update={"node_types": types})
+
+
+def _cheapest(problem: Problem, w: Workload) -> frozenset[str]:
+    """The columns that are cheapest on their own, by their share of a node, each on another node type."""
+
+    def price(c: Column) -> float:
+        node = problem.node_types[c.node]
+        demand = max(w.demand or (), default=None)
+        replicas = c.replicas or (replicas_for(demand, c.rate) if demand is not None and c.rate else 1)
+        return replicas * c.gpus * (node.cost or 0) / node.gpus
+
+    found: dict[str, str] = {}
+    for c in sorted(w.columns, key=lambda c: (price(c), c.id)):
+        found.setdefault(c.node, c.id)
+        if len(found) == MOST_OTHERS:
+            break
+    return frozenset(found.values())
 
 
 def all_on(

@@ -99,6 +99,7 @@ def test_what_is_not_asked_for_is_solved_as_far_as_it_is_quick(monkeypatch: pyte
     """The limit is a count of columns, so that every machine solves the same fleets again."""
     loaded = load_spec_text(TWO, "spec.yaml")
     monkeypatch.setattr(questions, "MOST_COLUMNS_AGAIN", 0)
+    monkeypatch.setattr(questions, "MOST_NEARBY", 0)
     none = build(loaded, catalog(), created=CREATED).plan
     assert all(a.fleet_usd_per_hour_more is None for w in none.workloads for a in w.alternatives)
     assert none.one_gpu_type == ()
@@ -107,6 +108,23 @@ def test_what_is_not_asked_for_is_solved_as_far_as_it_is_quick(monkeypatch: pyte
     first = [w.alternatives[0].fleet_usd_per_hour_more is not None for w in some.workloads]
     assert first == [True, True]
     assert all(a.fleet_usd_per_hour_more is None for w in some.workloads for a in w.alternatives[1:])
+
+
+def test_other_alternatives_are_solved_near_the_best_fleet_and_said_to_cost_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exact = asked(TWO)
+    monkeypatch.setattr(questions, "MOST_COLUMNS_AGAIN", 0)
+    near = build(load_spec_text(TWO, "spec.yaml"), catalog(), created=CREATED).plan
+    pairs = [
+        (a, b)
+        for v, w in zip(near.workloads, exact.workloads, strict=True)
+        for a, b in zip(v.alternatives, w.alternatives, strict=True)
+        if a.fleet_usd_per_hour_more is not None and b.fleet_usd_per_hour_more is not None
+    ]
+    assert len(pairs) >= 4
+    assert all(a.fleet_usd_per_hour_more >= b.fleet_usd_per_hour_more - 1e-9 for a, b in pairs)
+    assert all("at most" in a.why_not for a, _ in pairs if not a.fleet_is_proven and a.fleet_usd_per_hour_more)
 
 
 def test_questions_in_money_are_not_answered_for_another_objective() -> None:

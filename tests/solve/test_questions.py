@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from hypothesis import HealthCheck, given, settings
 
-from planner.solve.alternatives import all_on, forced_choices
+from planner.solve.alternatives import all_on, forced_choices, forced_nearby
 from planner.solve.pareto import front
 from planner.solve.problem import Problem
 from planner.solve.replan import in_use, least_change
@@ -119,3 +119,34 @@ def test_the_first_objective_may_have_a_far_larger_worst_case_than_any_answer() 
     asked = problem(kinds, {"u": ways, "v": ways})
     found = solve(asked.model_copy(update={"objective": ("power", "cost", "nodes", "preference")}))
     assert (found.status, found.objective["power"], found.objective["nodes"]) == ("optimal", 240_000, 24)
+
+
+@QUICK
+@given(small_problems(limited=False))
+def test_a_choice_forced_near_the_best_fleet_costs_no_less_than_one_forced_anywhere(p: Problem) -> None:
+    """Where it says that it costs nothing more, that is so."""
+    p = p.model_copy(update={"objective": ("cost",)})
+    found = solve(p)
+    if found.status != "optimal":
+        return
+    for w in p.workloads:
+        for c in w.columns:
+            near = forced_nearby(p, found, w.id, [c.id], name="c", deterministic_limit=1.0)
+            (anywhere,) = forced_choices(p, found, w.id, {"c": [c.id]})
+            if near.more is None:
+                continue
+            assert anywhere.more is not None
+            assert near.more >= anywhere.more
+            assert not near.is_proven or near.more == anywhere.more == 0
+
+
+def test_room_for_a_forced_choice_is_made_by_moving_another_workload() -> None:
+    """Both run on our own node; forced to all of it, `u` sends `v` to a small node instead of a second big one."""
+    types = {"own": node(gpus=8, cost=90, owned=1), "small": node(gpus=1, cost=5)}
+    workloads = {
+        "u": [column("half", "own", gpus=4), column("whole", "own", gpus=8)],
+        "v": [column("here", "own", gpus=4), column("there", "small")],
+    }
+    p = problem(types, workloads, objective=["cost"])
+    near = forced_nearby(p, solve(p), "u", ["whole"], name="whole", deterministic_limit=1.0)
+    assert near.more == 5
