@@ -53,7 +53,10 @@ def group_of(
     kind = np.where(linked, "nvlink", np.where(hw.p2p, "pcie", "pcie_no_p2p"))
     line_rate = np.where(linked, hw.link_bytes_per_second, hw.pcie_bytes_per_second)
     latency, share, one_shot, one_shot_share = _by_row(kernels, kinds, kind, inside)
-    hop, network_share, _, _ = _by_row(kernels, kinds, np.asarray(["network"]), nodes)
+    if (nodes > 1).any():
+        hop, network_share, _, _ = _by_row(kernels, kinds, np.asarray(["network"]), nodes)
+    else:  # nothing crosses the network, so what it would take is never looked at
+        hop, network_share = np.zeros(1), np.ones(1)
     return Group(
         inside=inside,
         nodes=nodes,

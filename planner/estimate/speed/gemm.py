@@ -48,10 +48,20 @@ def wave_share(
     """
     best = np.zeros(1)
     sms = np.maximum(num_sms, 1.0)
+    is_known = num_sms > 0
+    all_known = bool(is_known.all())
+    single = isinstance(groups, float) and groups == 1.0
+    down = {size: np.ceil(rows / size) for size in {tile[0] for tile in TILES}}
+    across = {size: np.ceil(columns / size) for size in {tile[1] for tile in TILES}}
     for tile_rows, tile_columns, rate in TILES:
-        tiles = np.ceil(rows / tile_rows) * np.ceil(columns / tile_columns) * groups
-        slots = np.where(num_sms > 0, np.ceil(tiles / sms) * sms, tiles)
-        best = np.maximum(best, np.maximum(rate, least) * rows * columns * groups / (slots * tile_rows * tile_columns))
+        tiles = down[tile_rows] * across[tile_columns]
+        useful = np.maximum(rate, least) * rows * columns
+        if not single:
+            tiles, useful = tiles * groups, useful * groups
+        slots = np.ceil(tiles / sms) * sms
+        if not all_known:
+            slots = np.where(is_known, slots, tiles)
+        best = np.maximum(best, useful / (slots * (tile_rows * tile_columns)))
     return np.minimum(best, 1.0)
 
 

@@ -386,8 +386,10 @@ def _overlaid(row: EngineT, factors: Mapping[str, float]) -> EngineT:
 
 def row_for(rows: Sequence[RowT], *, arch: str, gpu: str) -> RowT:
     """The row whose patterns name the GPU, else the one of its architecture. Raises UnknownNameError."""
-    named = [r for r in rows if any(fnmatch.fnmatchcase(gpu, pattern) for pattern in r.gpus)]
-    general = [r for r in rows if r.arch == arch and not r.gpus]
-    for row in (*named, *general):
-        return row
+    for row in rows:
+        if row.gpus and any(fnmatch.fnmatchcase(gpu, pattern) for pattern in row.gpus):
+            return row
+    for row in rows:
+        if row.arch == arch and not row.gpus:
+            return row
     raise UnknownNameError("kernel parameters of architecture", arch, sorted({r.arch for r in rows}))
