@@ -130,7 +130,7 @@ SMALL_WORDS = "the|of|and|with|is|are|which|not|it|than|from|by|on|every|one"
 
 def words_in_english(page: str) -> Iterator[str]:
     """English sentences outside of what is marked as English, code, and style sheets."""
-    body = re.sub(r'(?s)<style.*?</style>|<span lang="en" dir="ltr">.*?</span>|<code>.*?</code>', " ", page)
+    body = re.sub(r'(?s)<style.*?</style>|<code>.*?</code>|<(span|div)[^>]* ?lang="en"[^>]*>.*?</\1>', " ", page)
     for text in re.split(r"<[^>]*>", body):
         yield from re.findall(rf"\b\w+ (?:{SMALL_WORDS}) \w+", text)
 
