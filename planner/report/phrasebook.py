@@ -135,6 +135,32 @@ WARNINGS = (
     marked("activations of {task} models are an estimate; the interval is wider"),
     marked("site.region {region}: no PUE in the catalog; {n} of {site} stands in"),
 )
+MORE_WARNINGS = (
+    marked(
+        "hours: stopping one workload and starting the next on the same GPUs counts as taking no time; leave some "
+        "between"
+    ),
+    marked(
+        "some replicas run on parts of GPUs (MIG): their speed is scaled from whole GPUs by an assumption, not "
+        "measured, and turning MIG on or changing the parts stops what runs on the GPU"
+    ),
+    marked(
+        "{gpu} cut by MIG: {profile} has the memory that the driver prints; bandwidth is taken as {n_of}/{n_whole} of "
+        "the GPU's, compute as that of {n} multiprocessors; no run on a part is recorded, so intervals are those of "
+        "whole GPUs"
+    ),
+    marked("periods: {workload} asks for no rate, concurrency or work, so that its factors change nothing"),
+    marked("alternatives, sensitivity and the Pareto front are not solved over periods"),
+    marked("latency targets are missed under random arrivals at the rate asked"),
+    marked("best p{n_th} TTFT {n} ms ({said_layout}), asked {n_asked} ms"),
+    marked("best p{n_th} TPOT {n} ms ({said_layout}), asked {n_asked} ms"),
+)
+SWINGS = (
+    marked("with {share} less traffic of all services the best fleet costs {usd} {currency} per hour"),
+    marked("with {share} more traffic of all services the best fleet costs {usd} {currency} per hour"),
+    marked("with {share} less traffic of all services no fleet keeps the limits"),
+    marked("with {share} more traffic of all services no fleet keeps the limits"),
+)
 PERIODS = (
     marked("nodes of training runs are counted as kept over every period it runs in, as those of services are"),
     marked(
@@ -198,4 +224,17 @@ FRAGMENTS = (
     marked("fewer of its nodes are taken"),
 )
 """What stands inside sentences, and is no sentence by itself."""
-SENTENCES = (*WHY, *MIXES, *REJECTED, *WHY_NOT, *PRICES, *INFEASIBLE, *WARNINGS, *PERIODS, *SENSITIVITY, *PROOF)
+SENTENCES = (
+    *WHY,
+    *MIXES,
+    *REJECTED,
+    *WHY_NOT,
+    *PRICES,
+    *INFEASIBLE,
+    *WARNINGS,
+    *MORE_WARNINGS,
+    *SWINGS,
+    *PERIODS,
+    *SENSITIVITY,
+    *PROOF,
+)
