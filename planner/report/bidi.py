@@ -21,9 +21,11 @@ _WORD = re.compile(rf"(?:[^\s{_RTL}\u200c{ISOLATE}{POP}]|[{_DIGITS}])+")
 _CORE = re.compile(rf"[^\W_{_RTL}]|[{_DIGITS}]")
 """A letter or digit that reads from left to right."""
 _LETTER = re.compile(f"[{_RTL}]")
-_NEEDS_CARE = re.compile(rf"(?!^[\d\s.,%]*$)(?:.*[\s{_RTL}]|[-+−±<>≤≥≈~(]|.*×$)", re.DOTALL)
+_NEEDS_CARE = re.compile(rf"(?![\d\s.,]*$|[\d.]+%$)(?:.*[\s{_RTL}]|[-+−±<>≤≥≈~(]|.*×$)", re.DOTALL)
 """A word alone reads in its own order; an id, a colour, a dash pattern or a place on a chart stays as it is."""
 _ENDS = ".,;:!?…"
+_OPERATORS = "=×/"
+"""Where one stands alone at the end of a run, its other side is in the sentence."""
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -73,11 +75,15 @@ def _balanced(text: str) -> tuple[int, int]:
     start, end = 0, len(text)
     outside = " –·«»\"'"
     while start < end and (
-        text[start] in outside + _CLOSING or (text[start] in _OPENING and not _closed(text, start, end))
+        text[start] in outside + _CLOSING
+        or (text[start] in _OPERATORS and text[start + 1 : start + 2] == " ")
+        or (text[start] in _OPENING and not _closed(text, start, end))
     ):
         start += 1
     while start < end and (
-        text[end - 1] in outside + _ENDS + _OPENING or (text[end - 1] in _CLOSING and not _opened(text, start, end))
+        text[end - 1] in outside + _ENDS + _OPENING
+        or (text[end - 1] in _OPERATORS + "+±" and text[end - 2 : end - 1] == " ")
+        or (text[end - 1] in _CLOSING and not _opened(text, start, end))
     ):
         end -= 1
     return start, end

@@ -9,7 +9,17 @@ from planner.plan.types import Alternative, DemandMet, Placement, Rejected, Work
 from planner.report.bars import at, letter, memory_bar, tone
 from planner.report.currency import currency
 from planner.report.language import _, marked, ngettext
-from planner.report.numbers import duration, figure, money, percent, short_number, shown, told_apart, whole
+from planner.report.numbers import (
+    duration,
+    figure,
+    money,
+    native_digits,
+    percent,
+    short_number,
+    shown,
+    told_apart,
+    whole,
+)
 from planner.report.phrases import foreign
 from planner.report.types import (
     AlternativeRow,
@@ -140,7 +150,9 @@ def config_phrase(config: Mapping[str, ConfigValue]) -> str:
         words.append(shown(str(sharding)))
     batch = config.get("micro_batch") or config.get("batch")
     if batch is not None:
-        words.append((_("micro-batch {n}") if config.get("micro_batch") else _("batch {n}")).format(n=batch))
+        words.append(
+            (_("micro-batch {n}") if config.get("micro_batch") else _("batch {n}")).format(n=native_digits(str(batch)))
+        )
     if config.get("checkpointing") not in (None, "none"):
         words.append(_("{kind} checkpointing").format(kind=called(CHECKPOINTING, str(config["checkpointing"]))))
     words += offload_words(config.get("offload"))

@@ -52,6 +52,9 @@ def test_text_from_left_to_right_is_left_alone(text: str) -> None:
         ("۲۷٫۶۴ GiB از ۸۰", ["۲۷٫۶۴ GiB", "۸۰"]),
         ("the price is low", ["the price is low"]),
         ("1.5×", ["1.5×"]),
+        ("6 %", ["6 %"]),
+        ("تقاضا، 1 = تقاضای طرح", ["1"]),
+        ("خطای ± 2.07 GiB", ["± 2.07 GiB"]),
     ],
 )
 def test_runs_are_what_a_reader_takes_as_one(text: str, runs: list[str]) -> None:
