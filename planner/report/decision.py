@@ -81,10 +81,23 @@ def _priced(plan: Plan, what: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
+def named(workloads: Sequence[str]) -> str:
+    """Names of workloads as a phrase; of many, the first few.
+
+    >>> named(["a", "b"]), named([*"abcdefgh"])
+    ('a and b', 'a, b, c, d, e, f and 2 others')
+    """
+    hidden = len(workloads) - MOST_TIGHT_NAMED
+    if hidden <= 0:
+        return listed(workloads)
+    others = ngettext("{n} other", "{n} others", hidden).format(n=whole(hidden))
+    return listed([*workloads[:MOST_TIGHT_NAMED], others])
+
+
 def _result_phrase(workloads: Sequence[WorkloadView]) -> str:
     missed = [w.name for w in workloads if w.status == "missed"]
     if missed:
-        return _("Targets are missed by {workloads}.").format(workloads=listed(missed))
+        return _("Targets are missed by {workloads}.").format(workloads=named(missed))
     tight = [w.name for w in workloads if w.status == "tight"]
     if not any(w.targets for w in workloads):
         text = ngettext(
@@ -103,7 +116,7 @@ def _result_phrase(workloads: Sequence[WorkloadView]) -> str:
         text = ngettext(
             "Every target of the workload is met.", "Every target of the {n} workloads is met.", len(workloads)
         )
-    return text.format(n=whole(len(workloads)), tight=listed(tight))
+    return text.format(n=whole(len(workloads)), tight=named(tight))
 
 
 def infeasible_sentence(plan: Plan) -> str:
