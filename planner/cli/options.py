@@ -34,7 +34,10 @@ PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json, or 
 OutFolder = Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder to write into.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Formats = Annotated[
-    str, typer.Option("--format", metavar="LIST", help="Reports to write, with commas: html,pdf,md,json,csv,xlsx,interactive.")
+    str,
+    typer.Option(
+        "--format", metavar="LIST", help="Reports to write, with commas: html,pdf,md,json,csv,xlsx,interactive."
+    ),
 ]
 
 Readers = Annotated[
