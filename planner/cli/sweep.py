@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from planner.cli.console import answer, answer_json, say, table
-from planner.cli.options import Json, OutFolder, SpecFile
+from planner.cli.options import CalibrationFile, Json, OutFolder, SpecFile, catalog_in_use
 from planner.errors import InputError
 
 SWEEPS_FOLDER = "plans"
@@ -19,6 +19,7 @@ BAR_WIDTH = 30
 
 
 def sweep(
+    ctx: typer.Context,
     spec: SpecFile,
     vary: Annotated[
         list[str],
@@ -35,12 +36,14 @@ def sweep(
     time_limit: Annotated[
         float | None, typer.Option("--time-limit", metavar="S", min=0.1, help="Seconds for each scenario.")
     ] = None,
+    calibration: CalibrationFile = None,
 ) -> None:
     """Plan every combination of some keys' values.
 
     Workloads go by name: workloads.chat.targets.requests_per_second=2,4,8. Writes scenarios.jsonl into DIR (default:
     plans/<spec name>-sweep/); scenarios that stand there already are not planned again.
     """
+    from planner.catalog.calibration import calibration_in_use
     from planner.plan.scenarios import RESULTS_FILE, run_all
     from planner.plan.sweep import SCHEMA, scenarios, shipped_catalog, varied
     from planner.spec.load import load_spec
@@ -52,7 +55,9 @@ def sweep(
     folder = out or Path(SWEEPS_FOLDER) / f"{loaded.spec.name}-sweep"
     if loaded.folder is None:
         raise InputError("a sweep reads the spec more than once; give it as a file")
-    found = scenarios(spec.read_bytes(), str(spec), loaded.folder, asked, shipped_catalog())
+    catalog = catalog_in_use(ctx, shipped_catalog(), calibration)
+    measured = calibration_in_use()
+    found = scenarios(spec.read_bytes(), str(spec), loaded.folder, asked, catalog, calibration=measured)
     rows = run_all(
         found,
         folder,

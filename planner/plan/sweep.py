@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner import __version__
+from planner.catalog.calibration import Calibration, calibrated, calibrated_catalog, calibration_text
 from planner.errors import InputError, NoPlanInTimeError, PlannerError, did_you_mean, near_matches
 from planner.spec.load import load_spec_text
 from planner.spec.types import with_names
@@ -51,6 +52,8 @@ class Scenario:
     """Stands in messages."""
     folder: str
     """Where models given as files are looked for."""
+    calibration: str | None = None
+    """The text of the calibration that holds for its speeds."""
 
 
 def varied(argument: str) -> Varied:
@@ -95,7 +98,15 @@ def split_values(text: str) -> Iterator[str]:
     yield text[start:].strip()
 
 
-def scenarios(raw: bytes, source: str, folder: Path, asked: Sequence[Varied], catalog: Catalog) -> list[Scenario]:
+def scenarios(
+    raw: bytes,
+    source: str,
+    folder: Path,
+    asked: Sequence[Varied],
+    catalog: Catalog,
+    *,
+    calibration: Calibration | None = None,
+) -> list[Scenario]:
     """Every combination of the values, the last key varying fastest.
 
     Raises InputError for a key that the spec cannot have and for every value that it cannot take.
@@ -114,7 +125,8 @@ def scenarios(raw: bytes, source: str, folder: Path, asked: Sequence[Varied], ca
     base = with_names(data)
     assert isinstance(base, dict), "a spec that loads is a mapping"
     paths = [path_of(key, base) for key in keys]
-    stamp = f"{catalog.sha256()} {__version__}"
+    measured = None if calibration is None else calibration_text(calibration)
+    stamp = f"{catalog.sha256()} {__version__}" + (f" {measured}" if measured else "")
     found: list[Scenario] = []
     wrong: list[str] = []
     for values in itertools.product(*(v.values for v in asked)):
@@ -126,7 +138,9 @@ def scenarios(raw: bytes, source: str, folder: Path, asked: Sequence[Varied], ca
         wrong += problems_of(text, title, folder, catalog)
         digest = hashlib.sha256(f"{stamp} {text}".encode()).hexdigest()[:16]
         chosen = dict(zip(keys, values, strict=True))
-        found.append(Scenario(id=digest, values=chosen, text=text, title=title, folder=str(folder)))
+        found.append(
+            Scenario(id=digest, values=chosen, text=text, title=title, folder=str(folder), calibration=measured)
+        )
     if wrong:
         raise InputError(*wrong[:20], *([f"and {len(wrong) - 20} more"] if len(wrong) > 20 else []))
     return found
@@ -203,7 +217,10 @@ def planned(scenario: Scenario, created: str, time_limit_s: float | None) -> dic
     row: dict[str, Any] = {"schema": SCHEMA, "id": scenario.id, "values": dict(scenario.values)}
     try:
         loaded = load_spec_text(scenario.text, scenario.title, folder=Path(scenario.folder))
-        plan = build_plan(loaded, shipped_catalog(), created=created, time_limit_s=time_limit_s)
+        measured = None if scenario.calibration is None else Calibration.model_validate_json(scenario.calibration)
+        with calibrated(measured):
+            catalog = calibrated_catalog(shipped_catalog(), measured)
+            plan = build_plan(loaded, catalog, created=created, time_limit_s=time_limit_s)
     except NoPlanInTimeError as err:
         return {**row, "status": "no plan in time", "reason": str(err)}
     except PlannerError as err:

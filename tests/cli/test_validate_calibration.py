@@ -57,6 +57,19 @@ def test_a_plan_names_the_calibration_it_rests_on(slow_l4: Path, tmp_path: Path)
     assert (used["value"], used["source"]) == ("bandwidth x 0.500", "test data")
 
 
+def test_scenarios_of_a_sweep_rest_on_the_calibration_and_are_others_without_it(slow_l4: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "w.yaml"
+    spec.write_text(SPEC)
+    ids = []
+    for more in ((), ("--calibration", slow_l4)):
+        assert code_of("sweep", spec, "--vary", "horizon.months=12", "-o", tmp_path / "sweep", *more) == 0
+        rows = [json.loads(line) for line in (tmp_path / "sweep" / "scenarios.jsonl").read_text().splitlines()]
+        ids.append(rows[-1]["id"])
+        assert rows[-1]["status"] == "optimal"
+    assert ids[0] != ids[1]
+    assert calibration_in_use() is None
+
+
 def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.json"
     path.write_text("{}")
