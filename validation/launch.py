@@ -10,7 +10,6 @@ JSON, which every YAML reader takes.
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 import shlex
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from validation.compare import is_planned_gpu, record_of_trial
-from validation.record import Outcome, Record, RecordError, write_record, write_text
+from validation.record import Outcome, Record, RecordError, moment, write_record, write_text
 from validation.run import num_processes
 from validation.supervise import OOM_WORDS, Finished, last_line, read_result
 from validation.trial import Trial, TrialError, slug, trial_of
@@ -211,7 +210,7 @@ def collected(folder: Path, out: Path) -> Record:
         **((result or {}).get("versions") or {}),
         **{f"device_{key}" if key == "device" else key: value for key, value in seen.items()},
         "command": torchrun(trial, address="$MASTER_ADDR", node_rank="$NODE_RANK"),
-        "date": datetime.datetime.fromtimestamp(left.stat().st_mtime, datetime.UTC).isoformat(timespec="seconds"),
+        "date": moment(left.stat().st_mtime),
     }
     record = record_of_trial(trial, finished, environment, same_gpu=is_planned_gpu(trial.gpu, name))
     write_record(record, out / slug(name) / f"{trial.id}.json")

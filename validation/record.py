@@ -13,6 +13,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -128,6 +129,15 @@ class Record:
             if not raw[key]:
                 del raw[key]
         return {"schema": SCHEMA, **raw}
+
+
+def moment(seconds: float) -> str:
+    """A time since the epoch as records say it.
+
+    >>> moment(0.0)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))
 
 
 def judged(measured: float | None, interval: tuple[float, float] | None) -> str:

@@ -10,7 +10,6 @@ cut short leaves no record.
 
 from __future__ import annotations
 
-import datetime
 import importlib.util
 import json
 import shutil
@@ -26,7 +25,7 @@ from validation import engines
 from validation.card import SETTLE_POLL_S, SETTLE_S, Card, Sampler, busy
 from validation.compare import failures, is_planned_gpu, record_of_trial
 from validation.duration import planned_s
-from validation.record import Outcome, Record, RecordError, read_records, write_record
+from validation.record import Outcome, Record, RecordError, moment, read_records, write_record
 from validation.supervise import Finished, supervise, worker_command
 from validation.tiny import tiny
 from validation.trial import Trial, slug
@@ -331,7 +330,7 @@ def environment(trial: Trial, machine: Machine, finished: Finished, settings: Se
         **(finished.result.get("versions") or {}),
         **{f"device_{k}" if k == "device" else k: v for k, v in (finished.result.get("device") or {}).items()},
         "command": settings.command,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": moment(time.time()),
     }
     if machine.cards:
         card = machine.cards[0]

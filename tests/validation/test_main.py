@@ -185,6 +185,17 @@ def test_the_package_needs_nothing_but_the_standard_library_and_the_model_librar
     assert not strangers
 
 
+def test_the_replay_is_written_for_the_python_of_older_gpu_hosts() -> None:
+    """Ubuntu 22.04 has 3.10; the planner itself needs a newer one."""
+    newer = {"UTC", "StrEnum", "Self", "ExceptionGroup", "tomllib", "assert_never", "batched"}
+    paths = [p for p in (ROOT / "validation").rglob("*.py") if "simulate" not in p.relative_to(ROOT).parts]
+    for path in paths:
+        tree = ast.parse(path.read_text(), feature_version=(3, 10))
+        names = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom | ast.Import) for a in n.names}
+        assert not names & newer, path
+
+
 def test_the_parent_loads_no_torch() -> None:
     code = "import sys, validation.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
