@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.catalog.types import Gpu
+from planner.estimate.memory.train_states import micro_batches, steps_in_backward
 from planner.estimate.request_training import HALF_TWINS
 from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
 from planner.spec.types import InferWorkload, TrainWorkload
@@ -28,7 +29,7 @@ def configuration_warnings(
         if weight_only and not job.weights.weight_only:
             found.append(f"{job.weights.id} is weight-only on {gpu.arch}: less memory, no faster products")
     else:
-        found += [*stand_in_warnings(workload, job, gpu), *checkpointing_warnings(job)]
+        found += [*stand_in_warnings(workload, job, gpu), *checkpointing_warnings(job), *training_warnings(job, ways)]
     return tuple(found)
 
 
@@ -57,3 +58,14 @@ def checkpointing_warnings(job: TrainJob) -> Iterator[str]:
             f"checkpointing: selective saves no memory with {job.attention} attention, which keeps no scores, "
             "and costs time; `full` saves memory, `none` is faster"
         )
+
+
+def training_warnings(job: TrainJob, ways: InferWays | TrainWays) -> Iterator[str]:
+    """Wishes that the memory model takes in part."""
+    if job.precision == "fp8-mixed":
+        yield "fp8-mixed: memory is that of bf16-mixed; FP8 copies of weights and FP8 activations are not modelled"
+    if isinstance(ways, TrainWays) and steps_in_backward(job) and float(micro_batches(job, ways)[0]) > 1:
+        yield "optimizer_step in-backward steps at every micro-batch: gradients cannot accumulate; give micro = global"
+    tower = any(job.model.stack("vision", "audio")) or job.model.task == "speech"
+    if tower and any(job.model.stack("decoder")):
+        yield "training memory counts the tokens of `sequence` alone, not what the vision or audio tower keeps"

@@ -81,3 +81,17 @@ def test_uneven_pipeline_stages_are_estimated_on_the_fullest_and_said(stages: in
     found = estimated(**MEGATRON, pin={"gpu": "a100-sxm-80gb", "pipeline_parallel": stages})
     assert warned(found, f"the fullest holds {fullest}") == (fullest is not None)
     assert warned(found, "do not divide") == (fullest is not None)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"precision": "fp8-mixed"}, "FP8 copies"),
+        ({"engine": "torchtune", "engine_options": {"optimizer_step": "in-backward"}}, "cannot accumulate"),
+        ({"engine": "transformers", "model": "openai/whisper-large-v3", "sequence": 400}, "vision or audio tower"),
+    ],
+)
+def test_what_the_memory_of_training_leaves_out_is_said(keys: dict[str, Any], words: str) -> None:
+    plain = {**MEGATRON, "engine": "torchtune", "pin": {"gpu": "b200-sxm-180gb"}}
+    assert not warned(estimated(**plain), words)
+    assert warned(estimated(**{**plain, **keys}), words)

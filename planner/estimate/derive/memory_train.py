@@ -19,12 +19,14 @@ from planner.estimate.memory.train_states import (
     flat_gradient_bytes,
     flat_gradients,
     full_state,
+    gradient_params,
     on_fullest_stage,
     shards,
     states_of,
+    trained_params,
     upcast_bytes,
 )
-from planner.estimate.memory.weights import parameter_split, weight_split
+from planner.estimate.memory.weights import weight_split
 from planner.estimate.types import Hardware, TrainJob, TrainWays
 
 STATES = "state types of the engine profile and optimizer (arXiv 1910.02054; Megatron docs/dist_optimizer)"
@@ -127,7 +129,7 @@ def state_steps(job: TrainJob, ways: TrainWays, memory: MemoryDocument, phase: P
     weight_shards = n if job.sharding == "zero3" else 1.0
     params_here = 1.0 - scalar(ways.params_cpu)
     if job.lora is None:
-        per, params = full_state(job), scalar(on_fullest_stage(parameter_split(job.model), ways, job.model.num_layers))
+        per, params = full_state(job), scalar(trained_params(job, ways))
         gradient_shards = n if job.sharding in ("zero2", "zero3") else 1.0
         kept = 1.0 - scalar(ways.optimizer_cpu) * (gradient_shards > 1)
         weights = over(product(params, per.weight, params_here), weight_shards)
@@ -150,7 +152,8 @@ def state_steps(job: TrainJob, ways: TrainWays, memory: MemoryDocument, phase: P
         text = over(product(params, per.weight), weight_shards)
         yield part("adapters", f"{what} x bytes / shards", text, parts["adapters"], STATES)
     if parts["gradients"]:
-        whole = over(product(params, per.gradient, kept), gradient_shards)
+        at_once = params if job.lora is not None else scalar(gradient_params(job, ways))
+        whole = over(product(at_once, per.gradient, kept), gradient_shards)
         if flat_gradients(job):
             whole = f"{whole} + {exact(flat_gradient_bytes(job, ways))} [frozen parameters of flat units]"
         yield from gradients(phase, whole, what, memory)

@@ -42,7 +42,7 @@ class Convention:
     repeats_kv: bool
     eager_attention: bool
     keeps_softmax_input: bool
-    """Backward of softmax holds its input beside its result (torch before 1.11: its issue 64000, change 65242)."""
+    """Backward of softmax holds its input beside its result (torch before 1.11: pytorch issue 64000)."""
     capped_scores: bool
     """Scores pass a tanh before the softmax (Gemma 2), which keeps its 16-bit result."""
     sdpa: bool

@@ -60,14 +60,9 @@ def on_fullest_stage(split: Split, ways: TrainWays, num_layers: int) -> Floats:
 def states_of(job: TrainJob, ways: TrainWays, node_gpus: Ints) -> States:
     """Weights, gradients, optimizer, adapters and sharding buffers on one GPU; `node_gpus` of the run share a host."""
     n = shards(job, ways)
-    layers = job.model.num_layers
-    params = on_fullest_stage(parameter_split(job.model), ways, layers)
     if job.method != "full":
         return adapter_states(job, ways, n, node_gpus)
-    per = full_state(job)
-    copied = embedding_beyond_share(job, ways)
-    params = params + copied * listed(job, "whole_embedding_families")
-    table = copied * (job.engine.flag("whole_embedding_gradient") and not listed(job, "whole_embedding_families"))
+    per, params = full_state(job), trained_params(job, ways)
     weight_shards = n if job.sharding == "zero3" else np.ones(1)
     gradient_shards = n if job.sharding in ("zero2", "zero3") else np.ones(1)
     optimizer = params * per.optimizer / n
@@ -75,12 +70,37 @@ def states_of(job: TrainJob, ways: TrainWays, node_gpus: Ints) -> States:
     weights = params * per.weight / weight_shards
     return States(
         weights=weights * (1 - ways.params_cpu),
-        gradients=(params + table) * per.gradient / gradient_shards * (1 - ways.optimizer_cpu * (gradient_shards > 1)),
+        gradients=gradient_params(job, ways)
+        * per.gradient
+        / gradient_shards
+        * (1 - ways.optimizer_cpu * (gradient_shards > 1)),
         optimizer=optimizer * (1 - ways.optimizer_cpu),
         adapters=np.zeros(1),
         step_temporary=step_temporary(job, per, params / n) * (1 - ways.optimizer_cpu),
         host=((optimizer + params / n * pinned) * ways.optimizer_cpu + weights * ways.params_cpu) * node_gpus,
     )
+
+
+def trained_params(job: TrainJob, ways: TrainWays) -> Floats:
+    """Parameters on one GPU of the fullest stage, unsharded, of a run that trains them all."""
+    params = on_fullest_stage(parameter_split(job.model), ways, job.model.num_layers)
+    result: Floats = params + embedding_beyond_share(job, ways) * listed(job, "whole_embedding_families")
+    return result
+
+
+def gradient_params(job: TrainJob, ways: TrainWays) -> Floats:
+    """Parameters whose gradients stand at once: all, or the largest tensor where each is stepped within backward."""
+    params = trained_params(job, ways)
+    if steps_in_backward(job):
+        return np.minimum(params, largest_tensor_params(job.model))
+    whole = job.engine.flag("whole_embedding_gradient") and not listed(job, "whole_embedding_families")
+    result: Floats = params + embedding_beyond_share(job, ways) * whole
+    return result
+
+
+def steps_in_backward(job: TrainJob) -> bool:
+    """The optimizer steps every parameter as soon as its gradient is there, and lets go of that (torchtune)."""
+    return job.engine.options.get("optimizer_step") == "in-backward" and job.method == "full"
 
 
 def embedding_beyond_share(job: TrainJob, ways: TrainWays) -> Floats:

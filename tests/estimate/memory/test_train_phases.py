@@ -11,7 +11,7 @@ from planner.estimate.memory.states import adapter_params
 from planner.estimate.memory.train_activations import in_flight, layer_bytes
 from planner.estimate.memory.train_buffers import head_cast_bytes, pipeline_buffer_bytes, sharding_buffers
 from planner.estimate.memory.train_loss import loss_bytes
-from planner.estimate.memory.train_states import flat_gradient_bytes
+from planner.estimate.memory.train_states import flat_gradient_bytes, states_of
 from planner.estimate.types import LoraJob, TrainJob
 from tests.estimate.jobs import catalog, engine, hardware, lora_job, one, train_job, train_ways, whole
 
@@ -273,3 +273,12 @@ def test_fsdp_holds_the_root_and_one_unit_at_the_loss_and_prefetches_and_reduces
     layer, table = 2 * 60_821_504, 2 * 128_256 * 2048
     assert loss == pytest.approx(table + layer)
     assert backward == pytest.approx(table + 3 * layer)
+
+
+def test_an_optimizer_that_steps_within_backward_holds_the_gradient_of_one_tensor() -> None:
+    def gradients(**options: str) -> float:
+        job = train_job(LLAMA_7B, checkpointing="full", precision="bf16", engine=engine("torchtune", **options))
+        return float(states_of(job, train_ways(), whole(1)).gradients[0])
+
+    assert gradients(optimizer_step="in-backward") == 2 * 32_000 * 4096  # the token table
+    assert gradients(optimizer_step="fused") == 2 * 6_738_415_616
