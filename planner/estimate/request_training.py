@@ -145,5 +145,6 @@ def lora_job(workload: TrainWorkload, model: Model, engine: Engine) -> LoraJob |
         targets=tuple(sorted(targets)),
         bits=BITS[workload.lora.adapter_dtype],
         dora=workload.lora.dora,
+        saved=tuple(sorted(set(workload.lora.modules_to_save))),
         dropout=(engine.optional_number("adapter_dropout") or 0.0) if stated is None else stated,
     )

@@ -258,6 +258,8 @@ class LoraJob:
     bits: float
     dropout: float = 0.0
     dora: bool = False
+    saved: tuple[str, ...] = ()
+    """Of `embed_tokens` and `lm_head`, what is trained whole, as a copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

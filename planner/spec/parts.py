@@ -171,6 +171,8 @@ class Lora(SpecModel):
     """Weight-decomposed adapters: one more trained magnitude for every output, and two more tensors kept."""
     adapter_dtype: Annotated[AdapterDtype, BeforeValidator(fold_case)] = "fp32"
     """Number format of the adapters, whatever the base is stored in."""
+    modules_to_save: Annotated[tuple[Literal["embed_tokens", "lm_head"], ...], Field(strict=False)] = ()
+    """Token table and output head that are trained whole, as copies beside the frozen ones (PEFT)."""
 
 
 class TrainBatch(SpecModel):

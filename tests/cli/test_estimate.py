@@ -151,7 +151,7 @@ def test_nothing_is_certain(plan: RunPlan, share: str) -> None:
 
 
 def test_what_fits_at_the_median_may_not_fit_surely(plan: RunPlan) -> None:
-    flags = ("--sequence", 2048, "--gpu", "rtx-a4000-16gb", "--json")
+    flags = ("--sequence", 2560, "--gpu", "rtx-a4000-16gb", "--json")
     median = json.loads(plan(*LLAMA, *flags).out)
     surely = json.loads(plan(*LLAMA, *flags, "--confidence", "0.98").out)
     assert (median["fits_at_confidence"], median["confidence"]) == (None, 0.9)

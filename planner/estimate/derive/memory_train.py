@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from planner.estimate.memory.train_states import (
     full_state,
     gradient_params,
     on_fullest_stage,
+    saved_copies,
     shards,
     states_of,
     trained_params,
@@ -149,19 +151,28 @@ def state_steps(job: TrainJob, ways: TrainWays, memory: MemoryDocument, phase: P
     if parts["weights"]:
         yield part("weights", f"bytes of the weights / {weight_shards:g} shards", weights, parts["weights"], source)
     if parts["adapters"]:
-        text = over(product(params, per.weight), weight_shards)
+        text = over(trained(job, ways, product(params, per.weight), "weight"), weight_shards)
         yield part("adapters", f"{what} x bytes / shards", text, parts["adapters"], STATES)
     if parts["gradients"]:
         at_once = params if job.lora is not None else scalar(gradient_params(job, ways))
-        whole = over(product(at_once, per.gradient, kept), gradient_shards)
+        whole = over(trained(job, ways, product(at_once, per.gradient, kept), "gradient"), gradient_shards)
         if flat_gradients(job):
             whole = f"{whole} + {exact(flat_gradient_bytes(job, ways))} [frozen parameters of flat units]"
         yield from gradients(phase, whole, what, memory)
     if parts["optimizer"]:
         on_gpu = 1.0 if job.lora is not None else 1.0 - scalar(ways.optimizer_cpu)
-        text = over(product(params, per.optimizer, on_gpu), n)
+        text = over(trained(job, ways, product(params, per.optimizer, on_gpu), "optimizer"), n)
         extra = scalar(phase.part("optimizer"))
         if extra:
             text = f"{text} + {exact(extra)} [temporaries of the step]"
         formula = f"{what} x bytes of its states ({per.optimizer:g}) / shards, and copies held inside the step"
         yield part("optimizer", formula, text, parts["optimizer"], STATES)
+
+
+def trained(job: TrainJob, ways: TrainWays, text: str, field: Literal["weight", "gradient", "optimizer"]) -> str:
+    """The bytes of the adapters, and of token table and head where copies of them are trained."""
+    if job.lora is None or not job.lora.saved:
+        return text
+    params, own = saved_copies(job, ways)
+    each = {"weight": own.weight, "gradient": own.gradient, "optimizer": own.optimizer}[field]
+    return f"({text} + {product(params, each)} [copies of {', '.join(job.lora.saved)}])"

@@ -15,10 +15,13 @@ from planner.estimate.memory.states import (
     adapter_params,
     adapter_state_bytes,
     largest_tensor_params,
+    saved_params,
+    saved_state_bytes,
     state_bytes,
 )
 from planner.estimate.memory.weights import Split, largest_matrix_params, parameter_split, stage_share, weight_split
 from planner.estimate.types import Floats, Ints, TrainJob, TrainWays
+from planner.units import BITS_PER_BYTE
 
 HALF_BYTES = 2
 
@@ -170,19 +173,28 @@ def adapter_states(job: TrainJob, ways: TrainWays, n: Floats, node_gpus: Ints) -
     base = base + upcast_bytes(job) / ways.pipeline_parallel
     adapters = adapter_params(job.model, job.lora) / (ways.tensor_parallel * ways.pipeline_parallel)
     per = adapter_state_bytes(job.lora)
+    copies, own = saved_copies(job, ways)
     weight_shards = n if job.sharding == "zero3" else np.ones(1)
     base = base / weight_shards
-    gradients = adapters * per.gradient / weight_shards
+    gradients = (adapters * per.gradient + copies * own.gradient) / weight_shards
     if flat_gradients(job):
         gradients = gradients + flat_gradient_bytes(job, ways)
     return States(
         weights=base * (1 - ways.params_cpu),
         gradients=gradients,
-        optimizer=adapters * per.optimizer / n,
-        adapters=adapters * per.weight / weight_shards,
-        step_temporary=adapters * per.step_temporary / n,
+        optimizer=(adapters * per.optimizer + copies * own.optimizer) / n,
+        adapters=(adapters * per.weight + copies * own.weight) / weight_shards,
+        step_temporary=(adapters * per.step_temporary + copies * own.step_temporary) / n,
         host=base * ways.params_cpu * node_gpus,
     )
+
+
+def saved_copies(job: TrainJob, ways: TrainWays) -> tuple[Floats, StateBytes]:
+    """Parameters of the trained copies of table and head on one GPU, and the bytes of each."""
+    assert job.lora is not None
+    wide = upcasts_base(job) or job.base.bits > HALF_BYTES * BITS_PER_BYTE
+    params = saved_params(job.model, job.lora) / ways.tensor_parallel.astype(np.float64)
+    return params, saved_state_bytes(FULL_BYTES if wide else HALF_BYTES)
 
 
 def upcast_bytes(job: TrainJob) -> float:

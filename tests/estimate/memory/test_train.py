@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.estimate.memory import train_memory, usable_bytes
 from planner.estimate.memory.states import adapter_params, state_bytes
+from planner.estimate.memory.train_states import states_of
 from planner.estimate.types import PARTS, LoraJob
 from planner.units import GIB, MIB
 from tests.estimate.jobs import catalog, engine, hardware, lora_job, one, train_job, train_ways, whole
@@ -146,3 +149,20 @@ def test_megatron_fsdp_keeps_the_token_table_gathered_after_a_step() -> None:
     workspaces = 64 * MIB + 4 * MIB
     kept = float(memory.static_bytes[0]) - states - workspaces
     assert kept == pytest.approx(2 * (2 * 128_256 * 4096 + 4096), rel=1e-6)
+
+
+def test_a_trained_token_table_and_head_are_eight_bytes_a_value_beside_the_frozen_ones() -> None:
+    """PEFT's modules_to_save: a copy, its gradient and two moments in 16 bit; in 32 bit over a bitsandbytes base."""
+    plain = LoraJob(rank=8, targets=("q_proj",), bits=32.0)
+    both, head = (replace(plain, saved=names) for names in (("embed_tokens", "lm_head"), ("lm_head",)))
+
+    def states(lora: LoraJob, base: str = "bf16") -> float:
+        method = "lora" if base == "bf16" else "qlora"
+        job = train_job("llama-2-7b", method=method, lora=lora, base=catalog().precision(base))
+        found = states_of(job, train_ways(), whole(1))
+        return float((found.adapters + found.gradients + found.optimizer)[0])
+
+    table = 32_000 * 4096
+    assert states(both) - states(plain) == 8 * 2 * table
+    assert states(head) - states(plain) == 8 * table
+    assert states(head, "nf4") - states(plain, "nf4") == 16 * table
