@@ -12,6 +12,7 @@ WAYS = ("on_demand", "reserved_1y", "reserved_3y", "spot", "buy")
 """Ways to pay, in the order in which they are told."""
 DUST = 1e-9
 """Share of a sum that floating point leaves over where nothing is left."""
+MONTHS_PER_QUARTER = 3
 SAME_USD = 0.5
 """Totals closer than this are the same way to pay."""
 
@@ -168,10 +169,20 @@ class Spell:
     other_usd: float
 
 
-def by_year(stream: Stream, months: int) -> Iterator[Spell]:
-    """Payments year by year; the last year may be short."""
-    for start in range(0, months, MONTHS_PER_YEAR):
-        length = min(MONTHS_PER_YEAR, months - start)
+def stretch_months(months: int) -> int:
+    """Months told together: a year, over two years or less a quarter.
+
+    >>> stretch_months(36), stretch_months(12)
+    (12, 3)
+    """
+    return MONTHS_PER_YEAR if months > 2 * MONTHS_PER_YEAR else MONTHS_PER_QUARTER
+
+
+def by_stretch(stream: Stream, months: int) -> Iterator[Spell]:
+    """Payments by year or quarter; the last one may be short."""
+    step = stretch_months(months)
+    for start in range(0, months, step):
+        length = min(step, months - start)
         yield Spell(
             first_month=start + 1,
             months=length,

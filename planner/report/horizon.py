@@ -13,7 +13,7 @@ from planner.report.economy import (
     Stream,
     break_even_months,
     by_period,
-    by_year,
+    by_stretch,
     horizon_months,
     other_streams,
     planned_stream,
@@ -61,7 +61,7 @@ def horizon_view(plan: Plan) -> HorizonView | None:
         across=_("Months from the start"),
         up=_("Paid until then, {currency}").format(currency=currency()),
         ways=tuple(_rows(planned, others, months)),
-        cash=cash_flow(list(by_year(planned, months)), planned.usd_until(months)),
+        cash=cash_flow(list(by_stretch(planned, months)), planned.usd_until(months)),
         notes=tuple(_notes(plan, others)),
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.plan.types import Plan, PurchaseLine, WayToPay
-from planner.report.economy import Spell, Stream, break_even_months, by_year, other_streams, planned_stream
+from planner.report.economy import Spell, Stream, break_even_months, by_stretch, other_streams, planned_stream
 from planner.report.horizon import cash_flow, horizon_view
 from planner.report.sections import HorizonView
 from planner.report.view import view_of
@@ -92,7 +92,11 @@ def test_every_sum_of_a_cash_flow_is_that_of_the_shown_amounts(paid: list[tuple[
 
 def test_the_last_year_of_a_horizon_may_be_short() -> None:
     stream = Stream(once_usd=5.0, rent_usd_per_month=1.0, energy_usd_per_month=0.0, other_usd_per_month=0.0)
-    assert [(s.months, s.once_usd, s.rent_usd) for s in by_year(stream, 18)] == [(12, 5.0, 12.0), (6, 0.0, 6.0)]
+    assert [(s.months, s.once_usd, s.rent_usd) for s in by_stretch(stream, 30)] == [
+        (12, 5.0, 12.0),
+        (12, 0.0, 12.0),
+        (6, 0.0, 6.0),
+    ]
 
 
 def test_a_price_that_is_not_known_leaves_no_section(two_workloads: Plan) -> None:
