@@ -146,18 +146,21 @@ def unproven_lines(evidence: Sequence[Evidence]) -> tuple[str, ...]:
 
 
 def near_rows(evidence: Iterable[Evidence]) -> Iterator[tuple[str, ...]]:
-    """Records near each workload, one figure a row."""
-    for known in evidence:
-        for near in known.near:
-            for q in near.figures:
+    """Records near each workload, one figure a row: the first figure of every record, then the second of each."""
+    near = [(known.workload, near) for known in evidence for near in known.near]
+    most = max((len(n.figures) for _, n in near), default=0)
+    for number in range(most):
+        for workload, known in near:
+            if number < len(known.figures):
+                q = known.figures[number]
                 yield (
-                    known.workload,
-                    f"{near.record.id} ({near.record.source.name})",
-                    ", ".join(near.differs) or "nothing",
+                    workload,
+                    f"{known.record.id} ({known.record.source.name})",
+                    ", ".join(known.differs) or "nothing",
                     q.rule,
                     shown(q.measured, q.unit),
                     shown(q.predicted, q.unit),
-                    near.emulated or "-",
+                    known.emulated or "-",
                 )
 
 

@@ -57,6 +57,13 @@ def test_a_line_says_what_was_measured_beside_what_was_predicted() -> None:
     assert line.emulated == "l4"
 
 
+def test_every_workload_has_a_row_of_evidence_before_any_has_two() -> None:
+    near = Near(record=MANY[0], distance=1.0, differs=(), figures=MANY[0].quantities)
+    view = page_view([], [Evidence(workload=name, near=(near,), unproven=()) for name in ("chat", "tune")])
+    assert [row[0] for row in view.near] == ["chat", "tune", "chat", "tune"]
+    assert {row[2] for row in view.near} == {"nothing"}
+
+
 @pytest.mark.parametrize("count", [1, 80])
 def test_the_page_is_one_page(count: int, tmp_path: Path) -> None:
     differs = ("model opt-6.7b for llama-7b", "batch 2 for 1")
