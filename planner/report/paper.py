@@ -55,9 +55,28 @@ def tree_of(html: str) -> ElementTree.Element | None:
     for parent in list(root.iter()):
         for child in [c for c in parent if is_off_paper(c)]:
             leave_out(parent, child)
+    drop_dead_links(root)
     for chart in root.iter(f"{{{SVG}}}svg"):
         give_alternative(chart)
     return root
+
+
+def drop_dead_links(root: ElementTree.Element) -> None:
+    """Take the links to parts that are left out from their texts, and from the contents the entries themselves."""
+    ids = {f"#{e.get('id')}" for e in root.iter() if e.get("id")}
+    for entries in [e for e in root.iter("ol") if any(c.tag == "li" for c in e)]:
+        for entry in list(entries):
+            if is_dead(entry.find("a"), ids):
+                leave_out(entries, entry)
+    for link in root.iter("a"):
+        if is_dead(link, ids):
+            del link.attrib["href"]
+
+
+def is_dead(link: ElementTree.Element | None, ids: set[str]) -> bool:
+    """Leads to a part of the page that is not there."""
+    target = "" if link is None else link.get("href", "")
+    return target.startswith("#") and target not in ids
 
 
 def is_off_paper(element: ElementTree.Element) -> bool:

@@ -378,6 +378,10 @@ class ReportView:
     fleet: tuple[NodeGroup, ...]
     fleet_more: str
     workloads: tuple[WorkloadView, ...]
+    off_paper: tuple[str, ...]
+    """Names of the workloads whose pages stand in the HTML file alone."""
+    off_paper_note: str
+    """How many they are; empty when none."""
     rejected: tuple[RejectedGroup, ...]
     all_rejected: tuple[tuple[str, str, str], ...]
     """(workload, GPU, reason), for `rejected.csv`."""

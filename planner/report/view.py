@@ -23,10 +23,11 @@ from planner.report.evidence import evidence_rows, unproven_lines
 from planner.report.facility import facility_view
 from planner.report.horizon import horizon_view
 from planner.report.interactive import whatif_view
-from planner.report.language import ENGLISH, _, speaking, spoken_now
+from planner.report.language import ENGLISH, _, ngettext, speaking, spoken_now
 from planner.report.numbers import figure, money, shown, whole
 from planner.report.outlook import outlook_lines
 from planner.report.over_time import periods_view
+from planner.report.pages import off_paper
 from planner.report.phrases import foreign, untranslated
 from planner.report.proof import proof_facts, proof_sentence
 from planner.report.risks import owner_of, risk_rows
@@ -109,6 +110,7 @@ def _view(plan: Plan, audience: str) -> ReportView:
     # Both follow from a fleet that stays the same.
     horizon, sensitivity = horizon_view(plan), sensitivity_view(plan)
     risks = risk_rows(plan, workloads)
+    left_out = tuple(shown(name) for name in off_paper(plan))
     further = {"periods": periods, "horizon": horizon, "sensitivity": sensitivity, "facility": facility, "risks": risks}
     rejected = tuple(rejected_group(w.name, w.rejected, index=i) for i, w in enumerate(plan.workloads) if w.rejected)
     return ReportView(
@@ -137,6 +139,8 @@ def _view(plan: Plan, audience: str) -> ReportView:
         fleet=fleet_view(plan, names),
         fleet_more=_fleet_more(plan),
         workloads=workloads,
+        off_paper=left_out,
+        off_paper_note=_off_paper_note(len(left_out)),
         rejected=rejected,
         all_rejected=_all_rejected(plan),
         proof=proof_sentence(plan),
@@ -222,6 +226,17 @@ def _sections(
     inner = {"workloads": tuple(Section(id=w.id, title=w.name) for w in workloads)}
     wanted = [k for k in SECTIONS if present[k] and k in asked]
     return tuple(Section(id=k, title=_(SECTIONS[k]), inner=inner.get(k, ())) for k in wanted)
+
+
+def _off_paper_note(hidden: int) -> str:
+    """How many workloads have no page of their own on paper; empty when none."""
+    if not hidden:
+        return ""
+    return ngettext(
+        "{n} more workload, which costs less, has its page in report.html.",
+        "{n} more workloads, which cost less, have their pages in report.html.",
+        hidden,
+    ).format(n=whole(hidden))
 
 
 def _fleet_more(plan: Plan) -> str:

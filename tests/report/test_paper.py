@@ -10,12 +10,15 @@ import pytest
 import tinyhtml5
 
 from planner.plan.io import read_plan
+from planner.plan.types import Plan
 from planner.report.html import render_html
+from planner.report.pages import MOST_PAGES
 from planner.report.paper import for_paper, tree_of
 from planner.report.view import view_of
 from planner.report.words import AUDIENCES
 
-PLANS = sorted((Path(__file__).parents[2] / "plans").rglob("plan.json"))
+ROOT = Path(__file__).parents[2]
+PLANS = sorted((ROOT / "plans").rglob("plan.json"))
 
 Line = tuple[int, str, tuple[tuple[str, str], ...], str, str]
 
@@ -88,3 +91,44 @@ def test_elements_without_content_need_no_end() -> None:
 )
 def test_pages_that_are_not_well_formed_go_the_long_way(page: str) -> None:
     assert tree_of(page) is None
+
+
+def test_links_to_what_is_left_out_are_texts_and_their_entries_in_lists_go() -> None:
+    tree = tree_of(
+        '<div><ol><li><a href="#here">1</a></li><li><a href="#gone">2</a></li></ol><p>see <a href="#gone">that</a>'
+        '<a href="https://example.org">x</a></p><p id="here">h</p><p id="gone" class="off-paper">g</p></div>'
+    )
+    assert tree is not None
+    assert "".join(tree.itertext()) == "1see thatxh"
+    assert [a.get("href") for a in tree.iter("a")] == ["#here", None, "https://example.org"]
+
+
+def fleet_of(number: int) -> Plan:
+    """The company's plan with its first workload many times over, each a cent dearer than the last."""
+    plan = read_plan(ROOT / "plans" / "company" / "plan.json")
+    first = plan.workloads[0]
+    many = tuple(
+        first.model_copy(
+            update={"name": f"w{n}", "cost": first.cost.model_copy(update={"usd_per_hour": (n + 1) / 100})}
+        )
+        for n in range(number)
+    )
+    return plan.model_copy(update={"workloads": many, "evidence": ()})
+
+
+def test_of_a_large_fleet_the_workloads_that_cost_most_have_pages_on_paper() -> None:
+    plan = fleet_of(MOST_PAGES + 2)
+    view = view_of(plan)
+    html = render_html(view)
+    tree = tree_of(for_paper(html))
+    assert tree is not None
+    assert view.off_paper == ("w0", "w1")
+    assert view.off_paper_note.startswith("2 more workloads")
+    assert html.count("<article ") == MOST_PAGES + 2
+    assert len(list(tree.iter("article"))) == MOST_PAGES
+    assert view.off_paper_note in "".join(tree.itertext())
+
+
+def test_a_fleet_whose_pages_fit_has_them_all() -> None:
+    view = view_of(fleet_of(MOST_PAGES))
+    assert (view.off_paper, view.off_paper_note) == ((), "")
