@@ -62,9 +62,20 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
     )
 
 
+def idle_nodes(plan: Plan) -> int:
+    """Nodes that are empty at every time of day."""
+    times = {load.time_index for load in plan.nodes}
+    lines = {load.purchase for load in plan.nodes}
+    empty = [load for load in plan.nodes if not load.replicas]
+    return sum(
+        min(sum(e.nodes for e in empty if (e.purchase, e.time_index) == (line, time)) for time in times)
+        for line in lines
+    )
+
+
 def _terms(plan: Plan) -> Iterator[str]:
     """What a buyer asks beside the price: spares, and when bought nodes are there."""
-    idle = sum(load.nodes for load in plan.nodes if not load.replicas)
+    idle = idle_nodes(plan)
     if idle:
         yield ngettext(
             "{n} of the nodes stands by empty, for faults.", "{n} of the nodes stand by empty, for faults.", idle

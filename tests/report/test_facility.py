@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planner.plan.types import Plan, PurchaseLine
+from planner.report.bill import idle_nodes
 from planner.report.facility import facility_view, ports_text, racks_needed, racks_text
 from planner.report.risks import risk_rows
 from planner.report.sections import RiskRow
@@ -129,3 +130,12 @@ def test_the_bill_says_which_nodes_stand_by_and_that_delivery_must_be_asked(
     assert view_of(two_workloads).bill.total_label == "Total: 3 nodes"
     (asked,) = view_of(with_lines(two_workloads, bought)).bill.terms
     assert asked.startswith("Delivery times of bought nodes are not in the catalogs")
+
+
+def test_a_node_that_works_at_night_does_not_stand_by(two_workloads: Plan) -> None:
+    day = two_workloads.nodes[1]
+    night = day.model_copy(update={"replicas": {}, "gpus_used": 0, "time_index": 1})
+    other = two_workloads.nodes[0].model_copy(update={"time_index": 1})
+    shared = two_workloads.model_copy(update={"nodes": (*two_workloads.nodes, other, night)})
+    assert idle_nodes(shared) == 0
+    assert idle_nodes(two_workloads.model_copy(update={"nodes": (night, other)})) == 1
