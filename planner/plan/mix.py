@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from planner.estimate.document import (
+    BurstDocument,
     CostDocument,
     DerivationStep,
     OpenLoopDocument,
@@ -69,6 +70,7 @@ def performance(parts: Sequence[WorkloadEstimate], gpus: int) -> PerformanceDocu
             **{key: rate(slowest(parts, key), key) for key in TIMES},
             "tokens_per_second_per_gpu": None if tokens is None else tokens / gpus,
             "open_loop": open_loop(parts),
+            "burst": burst(parts),
         }
     )
 
@@ -87,6 +89,22 @@ def open_loop(parts: Sequence[WorkloadEstimate]) -> OpenLoopDocument | None:
             "requests_per_second": sum(q.requests_per_second for q in found),
             "running": sum(running) if len(running) == len(found) else None,
             "sustained_requests_per_second": sum(carried) if len(carried) == len(found) else None,
+        }
+    )
+
+
+def burst(parts: Sequence[WorkloadEstimate]) -> BurstDocument | None:
+    """The burst over all parts: requests and tokens add up, times are those of the part that ends last."""
+    found = [e.performance.burst for e in parts]
+    known = [b for b in found if b is not None]
+    if len(known) < len(found):
+        return None
+    last = max(known, key=lambda b: b.makespan_s)
+    made = [b.output_tokens_per_second * b.makespan_s for b in known if b.output_tokens_per_second is not None]
+    return last.model_copy(
+        update={
+            "requests": sum(b.requests for b in known),
+            "output_tokens_per_second": sum(made) / last.makespan_s if len(made) == len(known) else None,
         }
     )
 

@@ -318,3 +318,38 @@ def test_more_experts_in_host_memory_never_speed_anything_up(a: float, b: float,
     less, more = (with_experts_away(share, prompt=prompt)[2] for share in sorted((a, b)))
     assert more.tpot_s[0] >= less.tpot_s[0] * (1 - 1e-9)
     assert more.ttft_s[0] >= less.ttft_s[0] * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "precision", "tokens_per_second"),
+    [
+        ("rtx-4090-24gb", "bf16", 47.46),
+        ("rtx-4090-24gb", "nf4", 57.08),
+        ("rtx-4090-24gb", "int8", 22.26),
+        ("h100-sxm-80gb", "bf16", 40.99),
+        ("h100-sxm-80gb", "nf4", 24.34),
+        ("h100-sxm-80gb", "int8", 12.24),
+    ],
+)
+def test_one_sequence_in_bitsandbytes_waits_for_the_launches_of_its_host(
+    gpu: str, precision: str, tokens_per_second: float
+) -> None:
+    """Llama 8B, 64 tokens in and out (bitsandbytes benchmarking/README.md, v0.45): four bits beat sixteen on a desktop
+    and lose to them on a server, for a desktop's CPU launches kernels in half the time."""
+    of = job("transformers", precision=precision, input_tokens=64, output_tokens=64)
+    assert 1 / figure(speed(of, gpu), "tpot_s") == pytest.approx(tokens_per_second, rel=0.3)
+
+
+def test_more_than_one_row_expands_four_bit_weights_first() -> None:
+    of = job("transformers", precision="nf4")
+    one_row, two_rows = (figure(speed(of, "rtx-4090-24gb", batch=n), "tpot_s") for n in (1, 2))
+    assert two_rows > 1.5 * one_row
+    in_loop = job("vllm", precision="int4-awq")
+    one_row, two_rows = (figure(speed(in_loop, "rtx-4090-24gb", batch=n), "tpot_s") for n in (1, 2))
+    assert two_rows < 1.1 * one_row
+
+
+def test_a_card_without_tensor_cores_reads_its_memory_for_one_row() -> None:
+    """Llama-2-7B Q4_0 at 56.8 tokens/s on P40: 0.6 of its bandwidth (ggml-org/llama.cpp pull 4766)."""
+    of = job("llamacpp", model="meta-llama/Llama-2-7b-hf", precision="gguf-q4_0", input_tokens=1, output_tokens=128)
+    assert 1 / figure(speed(of, "p40"), "tpot_s") == pytest.approx(56.8, rel=0.2)
