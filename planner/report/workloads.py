@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from planner.estimate.document import ConfigValue, WorkloadEstimate
+from planner.estimate.document import ConfigValue, LatencyDocument, PerformanceDocument, WorkloadEstimate
 from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
 from planner.report.bars import at, letter, memory_bar, tone
 from planner.report.currency import currency
@@ -216,7 +216,34 @@ def speed_pairs(workload: WorkloadEstimate) -> tuple[Pair, ...]:
     ]
     if p.mfu is not None:
         pairs.append(Pair(label=_("Share of peak arithmetic (MFU)"), value=percent(p.mfu, 1)))
-    return tuple(pairs)
+    return (*pairs, *arrival_pairs(p))
+
+
+def arrival_pairs(p: PerformanceDocument) -> Iterator[Pair]:
+    """What requests see that come at random, or all at once, where a spec asks for it."""
+    if p.open_loop is not None:
+        rate, queue = figure(p.open_loop.requests_per_second), p.open_loop
+        for label, found in (
+            (_("First token at {rate} requests/s"), queue.ttft_s),
+            (_("Each further token at {rate} requests/s"), queue.tpot_s),
+            (_("Whole answer at {rate} requests/s"), queue.end_to_end_s),
+        ):
+            if found is not None:
+                yield Pair(label=label.format(rate=rate), value=duration(found.mean), note=quantiles(found))
+    if p.burst is not None:
+        count = whole(p.burst.requests)
+        first = p.burst.ttft_s
+        label = _("First token in a burst of {n} requests").format(n=count)
+        yield Pair(label=label, value=duration(first.mean), note=quantiles(first))
+        yield Pair(
+            label=_("A burst of {n} requests is answered after").format(n=count), value=duration(p.burst.makespan_s)
+        )
+
+
+def quantiles(found: LatencyDocument) -> str:
+    """What half, nine in ten and 99 in 100 requests do not exceed."""
+    times = {"p50": duration(found.p50), "p90": duration(found.p90), "p99": duration(found.p99)}
+    return _("p50 {p50}, p90 {p90}, p99 {p99}").format(**times)
 
 
 def _speed(value: float, kind: str) -> str:
