@@ -20,6 +20,8 @@ _DIGITS = "\u06f0-\u06f9\u066a-\u066c"
 _WORD = re.compile(rf"(?:[^\s{_RTL}\u200c{ISOLATE}{POP}]|[{_DIGITS}])+")
 _CORE = re.compile(rf"[^\W_{_RTL}]|[{_DIGITS}]")
 """A letter or digit that reads from left to right."""
+_NUMBER = re.compile(rf"[\d.,{_DIGITS}]+")
+"""A number without sign or unit keeps its order anywhere."""
 _LETTER = re.compile(f"[{_RTL}]")
 _NEEDS_CARE = re.compile(rf"(?![\d\s.,]*$|[\d.]+%$)(?:.*[\s{_RTL}]|[-+−±<>≤≥≈~(]|.*×$)", re.DOTALL)
 """A word alone reads in its own order; an id, a colour, a dash pattern or a place on a chart stays as it is."""
@@ -62,7 +64,7 @@ def _wrapped(words: list[str], *, is_whole: bool = False) -> str:
     text = " ".join(words)
     start, end = (0, len(text)) if is_whole else _balanced(text)
     inner = text[start:end]
-    if not _CORE.search(inner):
+    if not _CORE.search(inner) or _NUMBER.fullmatch(inner):
         return text
     *others, last = inner.split(" ")
     marked = " ".join([*(w if w[-1:].isalnum() else w + MARK for w in others), last])

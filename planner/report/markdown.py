@@ -28,7 +28,10 @@ def escaped(text: str) -> str:
 def render_markdown(view: ReportView) -> str:
     """Decision, key figures, bill of materials and workloads."""
     with speaking(view.masthead.language, digits=view.masthead.digits):
-        return _markdown(view)
+        body = _markdown(view)
+    if view.masthead.direction == "ltr":
+        return body
+    return f'<div dir="rtl" lang="{view.masthead.language}">\n\n{body}\n</div>\n'
 
 
 def _markdown(view: ReportView) -> str:

@@ -70,7 +70,9 @@ workloads:
     # sharding: auto                        # none | zero1 | zero2 | zero3 | auto
     targets: {tokens: 2.0e8, deadline_hours: 48}      # also steps, tokens_per_second
 
-# report: {title: Our GPUs, organisation: Example Ltd, author: Jo Doe, language: en, currency: USD, accent: "#0B5FFF"}
+# report: {title: Our GPUs, organisation: Example Ltd, author: Jo Doe, language: en, accent: "#0B5FFF"}
+#   # language: en, fa or de; digits: native writes Persian ones; currency: EUR takes a
+#   # rate: {per_usd: ..., as_of: YYYY-MM-DD, source: ...}
 # periods:                          # factors on the targets over time, one after another; purchases carry over
 #   - {months: 12, demand: {chat: 1.0}}
 #   - {months: 24, demand: {chat: 2.5}}
