@@ -17,6 +17,7 @@ ORDER = (
     "resources",
     "files",
     "plain_yaml",
+    "plain_json",
     "architecture",
     "spec",
     "catalog",

@@ -156,10 +156,13 @@ class Maker:
         self, entry: WorkloadCandidates, name: str, candidates: Sequence[Candidate]
     ) -> Iterator[tuple[Column, Choice]]:
         """Every candidate on every source of its kind, under the workload's name in the problem."""
+        usable = [s for s in entry.sources if has_figures(s, self.spec)]
+        able: dict[tuple[int, bool], list[Source]] = {}
         for candidate in candidates:
-            for source in entry.sources:
-                if not candidate.runs_on(source) or not has_figures(source, self.spec):
-                    continue
+            machine = candidate.kind, candidate.part is None
+            if machine not in able:
+                able[machine] = [s for s in usable if candidate.runs_on(s)]
+            for source in able[machine]:
                 column = column_of(candidate, source, steps=self.steps, usable=self.usable, shared=self.shared)
                 if column is None:
                     continue

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from planner.errors import InputError
 from planner.files import write_atomically
+from planner.plain_json import indented
 from planner.plan.types import Plan
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def body_sha256(raw: dict[str, Any]) -> str:
 
 def canonical(raw: object) -> str:
     """JSON with sorted keys."""
-    return json.dumps(raw, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1) + "\n"
+    return indented(raw, sort_keys=True) + "\n"
 
 
 def write_plan(plan: Plan, folder: Path) -> Path:

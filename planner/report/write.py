@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from planner.errors import InputError, MissingPartError
 from planner.files import write_atomically
+from planner.plain_json import indented
 from planner.plan.types import Plan
 from planner.report.html import INTERACTIVE_PAGE, render_html
 from planner.report.markdown import render_markdown
@@ -124,4 +124,4 @@ def _files(name: str, pages: Pages, pdf_of: Callable[[str], bytes]) -> Mapping[s
 
 def render_json(view: ReportView) -> str:
     """The view as JSON: the texts of the report, for pages and dashboards of one's own."""
-    return json.dumps({"schema": VIEW_SCHEMA, **asdict(view)}, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    return indented({"schema": VIEW_SCHEMA, **asdict(view)}, sort_keys=True) + "\n"

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from planner.errors import InputError, near_matches
+from planner.plain_json import indented
 
 SCHEMA = "planner/problem/v1"
 MAX_AMOUNT = 10**12
@@ -382,7 +383,7 @@ def problem_json(problem: Problem) -> str:
     """The problem as text: readable, stable, numbers exact where they have a finite decimal form."""
     raw = problem.model_dump(by_alias=True, exclude_defaults=True)
     raw = {"schema": SCHEMA, **raw}
-    return json.dumps(raw, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return indented(raw) + "\n"
 
 
 def _no_constant(text: str) -> object:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from planner.errors import InputError
+from planner.plain_json import indented
 
 Status = Literal["optimal", "feasible", "infeasible"]
 PaymentKind = Literal["rent", "reserve", "buy", "opex"]
@@ -114,7 +114,7 @@ class Solution(SolutionModel):
 def solution_json(solution: Solution) -> str:
     """The solution as text, stable but for `wall_s`."""
     raw = solution.model_dump(by_alias=True, mode="json")
-    return json.dumps(raw, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return indented(raw) + "\n"
 
 
 def read_solution(path: Path) -> Solution:
