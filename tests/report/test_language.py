@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -193,3 +195,13 @@ def test_templates_hold_no_words_of_their_own() -> None:
         )
         found += [(path.name, line.strip()) for line in bare.split("\n") if re.search(r"[A-Za-z]{2,}", line)]
     assert found == []
+
+
+def test_an_english_report_loads_nothing_for_other_languages() -> None:
+    script = (
+        "import sys; from pathlib import Path; from planner.plan.io import read_plan;"
+        "from planner.report.html import render_html; from planner.report.view import view_of;"
+        "render_html(view_of(read_plan(Path(sys.argv[1])))); sys.exit('babel' in sys.modules)"
+    )
+    plan = data_folder("plans") / "quickstart" / "plan.json"
+    assert subprocess.run([sys.executable, "-c", script, str(plan)], cwd=ROOT, timeout=120).returncode == 0
