@@ -11,6 +11,7 @@ from planner.candidates.infer import search_infer
 from planner.candidates.margins import margins_of
 from planner.candidates.planning import planning_facts
 from planner.candidates.search import Search, undominated
+from planner.candidates.together import useful_together
 from planner.candidates.train import search_train
 from planner.candidates.types import Candidate, Dropped, Source, Supply, WorkloadCandidates
 from planner.catalog.intervals import interval_facts
@@ -25,14 +26,53 @@ if TYPE_CHECKING:
 
 
 def candidates_of(
-    workload: InferWorkload | TrainWorkload, spec: Spec, supply: Supply, catalog: Catalog, *, prune: bool = True
+    workload: InferWorkload | TrainWorkload,
+    spec: Spec,
+    supply: Supply,
+    catalog: Catalog,
+    *,
+    prune: bool = True,
+    together: bool = False,
 ) -> WorkloadCandidates:
-    """Every way worth giving the optimiser for one workload, and why each other GPU is out; without `prune` also
-    ways that are worth having only beside others.
+    """Every way worth giving the optimiser for one workload, and why each other GPU is out; with `together` also
+    ways that are worth having only beside others (see `held_under_arrivals`), without `prune` every way there is.
 
     Raises UnknownNameError for names the catalogs lack, ImpossibleError for pins that contradict the model or
     each other.
     """
+    search = search_of(workload, spec, supply, catalog, prune=prune and not together)
+    if isinstance(workload, InferWorkload):
+        found = search_infer(search)
+    else:
+        found = search_train(search, horizon_months=spec.horizon.months)
+    found = able_to_spread(found, workload, spec)
+    kept = found
+    if together:
+        kept = useful_together(found)
+    elif prune:
+        kept = kept_under_arrivals(search, undominated(found))
+    able = frozenset(c.gpu for c in found)
+    dropped = [*search.misses.dropped(workload.name, able)]
+    if not any((workload.pin.gpu, workload.pin.node, workload.pin.offer)):
+        dropped += [
+            Dropped(workload=workload.name, gpu=gpu, reason=reason)
+            for gpu, reason in sorted(supply.gpus_without_source.items())
+        ]
+    return WorkloadCandidates(
+        workload=workload.name,
+        candidates=tuple(kept),
+        dropped=tuple(dropped),
+        evaluated=search.evaluated,
+        sources=pinned_sources(search.resolved, supply, catalog),
+        headroom=search.resolved.memory_headroom,
+        warnings=search.resolved.warnings,
+    )
+
+
+def search_of(
+    workload: InferWorkload | TrainWorkload, spec: Spec, supply: Supply, catalog: Catalog, *, prune: bool
+) -> Search:
+    """What a search for ways to run one workload rests on. Raises as `candidates_of`."""
     resolved = resolve_workload(workload, spec, catalog)
     facts = planning_facts()
     sources = pinned_sources(resolved, supply, catalog)
@@ -43,7 +83,7 @@ def candidates_of(
             f"{resolved.engine.name} is not known to run on one; machines that are owned or bought are cut, "
             "where share_gpus is true"
         )
-    search = Search(
+    return Search(
         resolved=resolved,
         supply=supply,
         catalog=catalog,
@@ -59,28 +99,14 @@ def candidates_of(
             quantile=spec.fleet.planning_quantile,
         ),
     )
-    if isinstance(workload, InferWorkload):
-        found = search_infer(search)
-    else:
-        found = search_train(search, horizon_months=spec.horizon.months)
-    found = able_to_spread(found, workload, spec)
-    kept = kept_under_arrivals(search, undominated(found)) if prune else found
-    able = frozenset(c.gpu for c in found)
-    dropped = [*search.misses.dropped(workload.name, able)]
-    if not any((workload.pin.gpu, workload.pin.node, workload.pin.offer)):
-        dropped += [
-            Dropped(workload=workload.name, gpu=gpu, reason=reason)
-            for gpu, reason in sorted(supply.gpus_without_source.items())
-        ]
-    return WorkloadCandidates(
-        workload=workload.name,
-        candidates=tuple(kept),
-        dropped=tuple(dropped),
-        evaluated=search.evaluated,
-        sources=sources,
-        headroom=resolved.memory_headroom,
-        warnings=resolved.warnings,
-    )
+
+
+def held_under_arrivals(
+    workload: InferWorkload, spec: Spec, supply: Supply, catalog: Catalog, ways: Sequence[Candidate]
+) -> list[Candidate]:
+    """Ways found `together`, at rates that keep the latency targets by the full queueing model; without those that
+    keep them at no rate. It is asked of the ways that are chosen, since it takes its time."""
+    return kept_under_arrivals(search_of(workload, spec, supply, catalog, prune=False), ways)
 
 
 def least_nodes(workload: InferWorkload | TrainWorkload) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeGuard
 
 from planner.candidates.generate import candidates_of
-from planner.candidates.search import pieces_held
+from planner.candidates.together import useful_together
 from planner.candidates.types import Candidate, Supply, WorkloadCandidates
 from planner.spec.types import Horizon, InferTargets, InferWorkload, Spec, TrainWorkload, Workload
 from planner.units import HOURS_PER_MONTH
@@ -120,7 +120,7 @@ def candidates_over(
         if factor and key not in found:
             within = spec.model_copy(update={"horizon": Horizon(months=stretch.months)})
             wanted = ends_within(scaled(workload, factor), stretch)
-            found[key] = candidates_of(wanted, within, supply, catalog, prune=not has_rate(workload))
+            found[key] = candidates_of(wanted, within, supply, catalog, together=has_rate(workload))
     peak = found[search_key(workload, max(asked), calendar[asked.index(max(asked))])]
     if has_rate(workload):
         return serving(peak, {factor: entry.candidates for (factor, _), entry in found.items()}, asked)
@@ -139,8 +139,7 @@ def candidates_over(
 
 def candidates_together(workload: InferWorkload, spec: Spec, supply: Supply, catalog: Catalog) -> WorkloadCandidates:
     """The candidates of a service that several ways may serve together. Raises as `candidates_of`."""
-    found = candidates_of(workload, spec, supply, catalog, prune=False)
-    return replace(found, candidates=tuple(undominated(found.candidates)))
+    return candidates_of(workload, spec, supply, catalog, together=True)
 
 
 def is_mixed(workload: Workload) -> TypeGuard[InferWorkload]:
@@ -172,31 +171,5 @@ def serving(
             assert c.rate is not None, "a service with a rate has one"
             rate = c.rate * factor
             ways.setdefault(c.id, replace(c, rate=rate, replicas=math.ceil(top / rate * (1.0 - 1e-12))))
-    kept = tuple(undominated(ways.values()))
+    kept = tuple(useful_together(ways.values()))
     return replace(peak, candidates=kept, by_period=tuple(kept if factor else () for factor in asked))
-
-
-def undominated(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Ways of which no other serves as much wherever one replica of it fits, preferred no less: exact also where
-    several ways serve a workload together."""
-    kept: list[Candidate] = []
-    by_kind: dict[int, list[Candidate]] = {}
-    order = sorted(
-        candidates, key=lambda c: (c.preference, c.gpus_per_replica, -(c.rate or 0.0), c.tightest_share, c.id)
-    )
-    for c in order:
-        rivals = by_kind.setdefault(c.kind, [])
-        if not any(outserves(r, c) for r in rivals):
-            rivals.append(c)
-            kept.append(c)
-    return kept
-
-
-def outserves(a: Candidate, b: Candidate) -> bool:
-    """In the place of one replica of `b` as many of `a` as fit there serve no less."""
-    if a.preference > b.preference:
-        return False
-    if a.nodes_per_replica > 1 or b.nodes_per_replica > 1:
-        same = (a.nodes_per_replica, a.gpus_per_replica) == (b.nodes_per_replica, b.gpus_per_replica)
-        return same and a.host_bytes_per_node <= b.host_bytes_per_node and (a.rate or 0.0) >= (b.rate or 0.0)
-    return pieces_held(b, a) * (a.rate or 0.0) >= (b.rate or 0.0)

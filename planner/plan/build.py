@@ -17,6 +17,7 @@ from planner.candidates.types import Supply, WorkloadCandidates
 from planner.errors import ImpossibleError, InputError
 from planner.plan.assemble import Work, assemble
 from planner.plan.fleet import FleetProblem, fleet_problem
+from planner.plan.held import held
 from planner.plan.period_fleet import period_fleet_problem
 from planner.plan.questions import SECONDS_FOR_SENSITIVITY, Questions
 from planner.plan.replan import Near, OldPlan, near_old_plan, refuse_strange
@@ -24,6 +25,7 @@ from planner.plan.types import Plan
 from planner.solve.problem import Problem
 from planner.solve.solution import Solution
 from planner.spec.load import LoadedSpec
+from planner.spec.types import Spec
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
@@ -75,22 +77,13 @@ def build(
     start = time.monotonic()
     supply = build_supply(loaded.spec, catalog)
     found = all_candidates(loaded, supply, catalog)
-    lost = [entry for entry in found if not entry.candidates]
-    fleet: FleetProblem | None = None
-    solution: Solution | None = None
     near: Near | None = None
-    if not lost:
-        calendar = stretches(loaded.spec)
-        fleet = (
-            period_fleet_problem(loaded.spec, found, planning_facts(), calendar)
-            if calendar
-            else fleet_problem(loaded.spec, found, planning_facts())
-        )
-        solution = solved(fleet.problem, time_left(time_limit_s, start))
-        if from_plan is not None and solution.status != "infeasible":
-            left_s = time_left(time_limit_s, start)
-            near = near_old_plan(fleet, solution, from_plan, catalog, seed=SEED, time_limit_s=left_s)
-            solution = near.solution
+    fleet, solution, found = chosen(loaded.spec, found, supply, catalog, time_limit_s, start)
+    lost = [entry for entry in found if not entry.candidates]
+    if fleet is not None and solution is not None and solution.status != "infeasible" and from_plan is not None:
+        left_s = time_left(time_limit_s, start)
+        near = near_old_plan(fleet, solution, from_plan, catalog, seed=SEED, time_limit_s=left_s)
+        solution = near.solution
     work = Work(
         loaded=loaded,
         catalog=catalog,
@@ -110,6 +103,28 @@ def build(
     written = created if isinstance(created, str) else created.isoformat(timespec="seconds")
     problem = near.problem if near else fleet.problem if fleet else None
     return Built(plan=assemble(work, created=written), problem=problem)
+
+
+def chosen(
+    spec: Spec,
+    found: Sequence[WorkloadCandidates],
+    supply: Supply,
+    catalog: Catalog,
+    time_limit_s: float | None,
+    start: float,
+) -> tuple[FleetProblem | None, Solution | None, Sequence[WorkloadCandidates]]:
+    """The problem, its answer and the candidates they rest on; neither problem nor answer where a workload can run
+    nowhere. It is chosen again where what was chosen together carries less than was thought."""
+    while all(entry.candidates for entry in found):
+        calendar = stretches(spec)
+        facts = planning_facts()
+        fleet = period_fleet_problem(spec, found, facts, calendar) if calendar else fleet_problem(spec, found, facts)
+        solution = solved(fleet.problem, time_left(time_limit_s, start))
+        again = held(spec, found, fleet, solution, supply, catalog)
+        if again is None:
+            return fleet, solution, found
+        found = again
+    return None, None, found
 
 
 def traffic_swings_of(loaded: LoadedSpec, catalog: Catalog) -> tuple[Mapping[str, Any], ...]:

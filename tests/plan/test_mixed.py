@@ -38,11 +38,12 @@ def test_a_mix_costs_no_more_than_the_best_single_configuration() -> None:
 
 def test_a_service_that_one_replica_carries_is_not_mixed() -> None:
     small = TWO.replace("requests_per_second: 6,", "requests_per_second: 1,")
-    (placement,) = (
-        plan_of(small.replace("    engine: vllm\n", "    engine: vllm\n    mixed: true\n")).workloads[0].placements
-    )
-    (alone,) = plan_of(small).workloads[0].placements
-    assert (placement.gpu, placement.replicas, placement.config) == (alone.gpu, alone.replicas, alone.config)
+    mixed, alone = plan_of(small.replace("    engine: vllm\n", "    engine: vllm\n    mixed: true\n")), plan_of(small)
+    (placement,) = mixed.workloads[0].placements
+    assert placement.replicas == 1
+    assert mixed.totals is not None
+    assert alone.totals is not None
+    assert mixed.totals.usd_per_hour == pytest.approx(alone.totals.usd_per_hour)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,15 @@ def test_a_mix_cannot_be_kept_near_an_old_plan() -> None:
     old = OldPlan(plan=plan_of(TWO), source="old.json")
     with pytest.raises(InputError, match=r"spec.yaml:\d+:\d+: workloads.chat.mixed: .*leave --from out"):
         build_plan(load_spec_text(MIXED, "spec.yaml"), catalog(), created=CREATED, from_plan=old)
+
+
+def test_chosen_ways_keep_their_latency_by_the_full_queueing_model() -> None:
+    """They are sized by its short form; the plan's times are those of the full one."""
+    for text in (
+        MIXED,
+        MIXED.replace("ttft_ms: 1500, tpot_ms: 60", "ttft_ms: 900, tpot_ms: 30, latency_percentile: 99"),
+    ):
+        plan = plan_of(text)
+        assert plan.status == "optimal"
+        assert all(d.met for d in plan.workloads[0].demand_met)
+        assert audit(plan) == ()

@@ -16,9 +16,6 @@ from planner.solve.solver import solve
 from planner.solve.verify import verify
 from tests.solve.examples import column, node, problem
 
-MOST = 4
-"""Nodes of one type that the oracle tries."""
-
 
 def workload(columns: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     return {"columns": columns, **more}
@@ -126,7 +123,7 @@ def least_cost(p: Problem) -> int | None:
 
 def costs(p: Problem, choice: Any) -> Iterator[int]:
     pieces = [(w, c) for w, c in zip(p.workloads, choice, strict=True) for _ in range(c.replicas)]
-    for places in product(range(MOST), repeat=len(pieces)):
+    for places in groupings(len(pieces)):
         on: dict[tuple[str, int], list[tuple[Any, Any]]] = {}
         for (w, c), place in zip(pieces, places, strict=True):
             on.setdefault((c.node, place), []).append((w, c))
@@ -135,6 +132,15 @@ def costs(p: Problem, choice: Any) -> Iterator[int]:
             for w in p.workloads
         ):
             yield sum(p.node_types[t].cost or 0 for t, _ in on)
+
+
+def groupings(count: int) -> Iterator[tuple[int, ...]]:
+    """Every way to put things together, each thing into a group there is already or a new one."""
+    if not count:
+        yield ()
+        return
+    for before in groupings(count - 1):
+        yield from ((*before, place) for place in range(max(before, default=-1) + 2))
 
 
 def is_allowed(p: Problem, t: str, held: list[tuple[Any, Any]]) -> bool:
