@@ -24,7 +24,7 @@ BIG_ON_VLLM = {
     "sequence": {"input": 3000, "output": 500}, "pin": {"gpu": "h100-sxm-80gb"},
 }  # fmt: skip
 EAGER = {
-    "model": "gpt2-xl", "mode": "infer", "precision": "fp16", "batch": 16, "attention": "eager",
+    "model": "gpt2-xl", "mode": "infer", "precision": "fp16", "batch": 24, "attention": "eager",
     "sequence": {"input": 1000, "output": 20}, "pin": {"gpu": "rtx-3060-12gb"},
 }  # fmt: skip
 FULL_TUNE = {"model": "qwen2.5-7b", "mode": "train", "batch": 16, "sequence": 2048, "pin": {"gpu": "a100-sxm-80gb"}}
