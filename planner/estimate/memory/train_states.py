@@ -97,7 +97,8 @@ def gradient_params(job: TrainJob, ways: TrainWays) -> Floats:
     if steps_in_backward(job):
         return np.minimum(params, largest_tensor_params(job.model))
     whole = job.engine.flag("whole_embedding_gradient") and not listed(job, "whole_embedding_families")
-    result: Floats = params + embedding_beyond_share(job, ways) * whole
+    tied = job.model.tied_embeddings and job.model.has_head
+    result: Floats = params + embedding_beyond_share(job, ways) * (whole and not tied)
     return result
 
 

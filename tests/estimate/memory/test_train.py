@@ -166,3 +166,17 @@ def test_a_trained_token_table_and_head_are_eight_bytes_a_value_beside_the_froze
     assert states(both) - states(plain) == 8 * 2 * table
     assert states(head) - states(plain) == 8 * table
     assert states(head, "nf4") - states(plain, "nf4") == 16 * table
+
+
+@pytest.mark.parametrize(("model", "whole_tables"), [("llama-2-7b", 1), ("meta-llama/Llama-3.2-1B", 0)])
+def test_the_gradient_of_a_split_table_is_whole_unless_the_head_is_the_same_matrix(
+    model: str, whole_tables: int
+) -> None:
+    """torch's DTensor, as simulated: a table split by rows gets its whole gradient on every rank."""
+    job = train_job(model, precision="bf16")
+    table = next(t.num_params for t in job.model.outer if t.role == "embedding")
+    one, split = (states_of(job, train_ways(tensor_parallel=whole(tp)), whole(1)) for tp in (1, 2))
+    norms = sum(t.num_params * b.num_layers for b in job.model.blocks for t in b.tensors if t.role == "norm")
+    norms += sum(t.num_params for t in job.model.outer if t.role == "norm")
+    expected = one.gradients[0] / 2 + norms + whole_tables * table
+    assert split.gradients[0] == expected
