@@ -47,7 +47,7 @@ def rows(draw: st.DrawFn) -> list[Outline]:
     sizes = draw(st.lists(st.tuples(small, small, small, small, st.integers(0, 6), st.integers(0, 3)), max_size=12))
     return [
         Outline(
-            row=n,
+            row_index=n,
             kind=kind % 2,
             preference=0,
             replicas=replicas,
