@@ -90,7 +90,7 @@ class OpenLoopDocument(Document):
 
 
 class BurstDocument(Document):
-    """What requests see that come all at once to idle replicas, dealt evenly; answers of the mean length."""
+    """What requests see that come all at once to idle replicas, dealt evenly."""
 
     requests: int
     """Over all replicas."""

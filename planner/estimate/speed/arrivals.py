@@ -117,13 +117,11 @@ def infer_burst(
     lengths = lengths_of(job)
     engine = setup.engine
     running = most_running(setup, ways, kv_slots=kv_slots)
-    kinds = requests_of(setup, ways, lengths, running=running)
     times = BurstTimes(
+        kinds=requests_of(setup, ways, lengths, running=running),
         step_s=decode_steps(setup, ways, lengths, most=int(running[0])),
-        prefill_s=kinds.mean(kinds.prefill_s),
         overhead_s=engine.request_overhead_s + engine.first_token_s,
-        rounds=float(np.ravel(batch_rounds(lengths, engine, running))[0]),
-        num_packed=max(1.0, float(np.ravel(pass_tokens(setup))[0]) / mean_prompt(lengths)),
+        num_packed=max(1, int(np.ravel(pass_tokens(setup))[0] / mean_prompt(lengths))),
         continuous=engine.continuous_batching,
     )
     return burst_of(times, requests=-(-requests // int(ways.data_parallel[0])))

@@ -1,35 +1,38 @@
 """Requests that come all at once: when each sees its first token and its last, on one rank.
 
-Continuous batching: prompts are taken in by passes of as many as one holds; every pass also makes a token for those
-already in. Beyond the slots the next request starts as one ends, so latencies repeat with every full round of the
-batch. Engines of fixed batches answer one batch after another. Answers have one length: of mixed ones the mean.
+Continuous batching: prompts are taken in by passes of as many as one holds while slots are free; every pass also makes
+a token for those already in. Between the end of one answer and the next nothing changes, so time runs from end to end.
+Engines of fixed batches answer one batch after another, each until its longest answer is made. Kinds of a mix are dealt
+evenly over the order in which requests are served.
 `tests/estimate/speed/test_burst.py` holds it to a simulation pass by pass.
 """
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
 
-from planner.estimate.speed.open_loop import Latency, latency
+from planner.estimate.speed.open_loop import Latency, Requests, latency
 from planner.estimate.types import Floats
+
+GOLDEN = 0.6180339887498949
+"""Multiples of the golden section, modulo 1, are spread evenly however many are taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstTimes:
     """Times of one rank."""
 
+    kinds: Requests
+    """`prefill_s` of a prompt packed into passes with others; `first_s` is not used."""
     step_s: Floats
     """Decode step with 1, 2, ... up to all slots' requests."""
-    prefill_s: float
-    """Engine time of one prompt packed into passes with others."""
     overhead_s: float
     """From start to first token beside the prompts."""
-    rounds: float
-    """Tokens after the first."""
-    num_packed: float
-    """Prompts that one pass holds, at least 1."""
+    num_packed: int
+    """Prompts that one pass holds."""
     continuous: bool
 
 
@@ -46,17 +49,15 @@ class Burst:
 def burst_of(times: BurstTimes, *, requests: int) -> Burst:
     """`requests` that come at once to an idle rank.
 
-    >>> one = BurstTimes(step_s=np.ones(2), prefill_s=1.0, overhead_s=0.0, rounds=3.0, num_packed=1.0, continuous=False)
+    >>> kinds = Requests(share=np.ones(1), prefill_s=np.ones(1), first_s=np.ones(1), rounds=np.full(1, 3.0))
+    >>> one = BurstTimes(kinds=kinds, step_s=np.ones(2), overhead_s=0.0, num_packed=1, continuous=False)
     >>> burst_of(one, requests=4).makespan_s          # two batches of two: 2 s of prompts and three steps each
     10.0
     """
-    slots = len(times.step_s)
-    number = np.arange(requests)
-    first, last = taken_in(times, min(requests, slots))
-    cycle_s = slots * times.prefill_s + times.rounds * float(times.step_s[-1])
-    place, turn = number % slots, number // slots
-    later_s = turn * cycle_s + times.overhead_s
-    ttft_s, end_s = first[place] + later_s, last[place] + later_s
+    kind = kinds_in_order(times.kinds, requests)
+    serve = joined_and_left if times.continuous else batch_after_batch
+    first, last = serve(times, kind)
+    ttft_s, end_s = first + times.overhead_s, last + times.overhead_s
     return Burst(
         makespan_s=float(end_s.max()),
         ttft=latency(ttft_s, mean_s=float(ttft_s.mean())),
@@ -64,19 +65,47 @@ def burst_of(times: BurstTimes, *, requests: int) -> Burst:
     )
 
 
-def taken_in(times: BurstTimes, count: int) -> tuple[Floats, Floats]:
-    """First and last token of the requests that start at once, in their order."""
-    number = np.arange(count)
-    full_step_s = float(times.step_s[count - 1])
-    if not times.continuous:
-        all_in_s = np.full(count, count * times.prefill_s)
-        return all_in_s, all_in_s + times.rounds * full_step_s
-    passes = np.floor(number / times.num_packed)
-    before = np.minimum(np.floor(passes * times.num_packed).astype(np.intp), count)
-    steps_s = np.concatenate([np.zeros(1), times.step_s[:count]])
-    new_pass = np.concatenate([np.ones(1), np.diff(passes)])
-    waited_s = np.cumsum(new_pass * steps_s[before]) * bool(times.rounds)
-    first: Floats = np.minimum(np.ceil((passes + 1) * times.num_packed), count) * times.prefill_s + waited_s
-    made = passes[-1] - passes
-    last: Floats = first[-1] + np.maximum(times.rounds - made, 0.0) * full_step_s
-    return first, np.maximum(last, first)
+def kinds_in_order(kinds: Requests, requests: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """The kind of each request, in the order in which they are served."""
+    upto = np.cumsum(kinds.share)
+    chance = (GOLDEN * np.arange(1, requests + 1)) % 1.0
+    return np.minimum(np.searchsorted(upto, chance, side="right"), len(upto) - 1)
+
+
+def joined_and_left(times: BurstTimes, kind: np.ndarray[tuple[int], np.dtype[np.intp]]) -> tuple[Floats, Floats]:
+    """First and last token of each request under continuous batching."""
+    slots, count = len(times.step_s), len(kind)
+    prefill_s = times.kinds.prefill_s[kind].tolist()
+    rounds = np.round(times.kinds.rounds[kind]).astype(int).tolist()
+    first, last = np.zeros(count), np.zeros(count)
+    running: list[tuple[int, int]] = []
+    now_s, iteration, begun = 0.0, 0, 0
+    while begun < count or running:
+        joining = range(begun, min(count, begun + times.num_packed, begun + slots - len(running)))
+        ahead = 1 if joining else running[0][0] - iteration
+        now_s += ahead * float(times.step_s[len(running) - 1]) if running else 0.0
+        now_s += sum(prefill_s[who] for who in joining)
+        iteration += ahead
+        while running and running[0][0] <= iteration:
+            last[heapq.heappop(running)[1]] = now_s
+        for who in joining:
+            first[who] = last[who] = now_s
+            if rounds[who]:
+                heapq.heappush(running, (iteration + rounds[who], who))
+        begun += len(joining)
+    return first, last
+
+
+def batch_after_batch(times: BurstTimes, kind: np.ndarray[tuple[int], np.dtype[np.intp]]) -> tuple[Floats, Floats]:
+    """First and last token of each request where one batch ends before the next starts."""
+    first, last = np.zeros(len(kind)), np.zeros(len(kind))
+    now_s = 0.0
+    for start in range(0, len(kind), len(times.step_s)):
+        batch = kind[start : start + len(times.step_s)]
+        here = slice(start, start + len(batch))
+        now_s += float(times.kinds.prefill_s[batch].sum())
+        step_s = float(times.step_s[len(batch) - 1])
+        first[here] = now_s
+        last[here] = now_s + times.kinds.rounds[batch] * step_s
+        now_s += float(times.kinds.rounds[batch].max()) * step_s
+    return first, last
