@@ -125,23 +125,31 @@ def nodes_by_line(plan: Plan, shares: Shares) -> tuple[int, ...]:
 
 
 def packed_nodes(plan: Plan, index: int, shares: Shares) -> int:
-    """Nodes of a line that its replicas fill."""
-    line = plan.purchases[index]
-    size = gpus_per_node(line)
+    """Nodes of a line that its replicas fill, at the time of day with most."""
+    everything = frozenset(w.name for w in plan.workloads)
+    at_times = [frozenset(time.workloads) for time in plan.times_of_day] or [everything]
+    return max(_packed_at(plan, plan.purchases[index], shares, running) for running in at_times)
+
+
+def _packed_at(plan: Plan, line: PurchaseLine, shares: Shares, running: frozenset[str]) -> int:
     pieces: list[list[tuple[int, int]]] = []
-    whole = 0
-    for workload in plan.workloads:
+    whole, cut = 0, 0.0
+    for workload in (w for w in plan.workloads if w.name in running):
         for placed in workload.placements:
             if placed.offer != line.offer:
                 continue
             number = replicas_needed(workload, placed.replicas, shares)
             if placed.nodes_per_replica > 1:
                 whole += number * placed.nodes_per_replica
+            elif placed.slices is not None and placed.slices_of_gpu is not None:
+                cut += number * max(part / of for part, of in zip(placed.slices, placed.slices_of_gpu, strict=True))
             else:
                 pieces.append([(placed.gpus_per_replica, number)])
+    if cut:
+        pieces.append([(1, math.ceil(cut - SLACK))])
     if shares_nodes(plan):
         pieces = [[p for group in pieces for p in group]]
-    return whole + sum(first_fit(group, size) for group in pieces)
+    return whole + sum(first_fit(group, gpus_per_node(line)) for group in pieces)
 
 
 def shares_nodes(plan: Plan) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.plan.types import Plan
+from planner.plan.types import DayTime, Plan
 from planner.report.growth import growth_view
 from planner.report.sensitivity import sensitivity_view, tornado
 from planner.report.view import view_of
@@ -127,3 +127,36 @@ def test_traffic_that_was_solved_again_is_told_as_solved(two_workloads: Plan) ->
     (row,) = [r for r in view.rows if r.label == "Traffic of all services"]
     assert (row.low, row.high) == ("25.00", "30.50")
     assert "For other traffic the whole fleet was solved again." in view.notes
+
+
+def test_replicas_on_parts_of_a_gpu_take_their_part(two_workloads: Plan) -> None:
+    """Two of seven slices each: three fit on the one GPU of a node, four do not."""
+    chat = two_workloads.workloads[0]
+    placed = chat.placements[0].model_copy(update={"replicas": 3, "slices": (2, 2), "slices_of_gpu": (7, 8)})
+    cut = chat.model_copy(update={"placements": (placed,), "replicas": 3, "headroom": {"demand": 0.0}})
+    line = two_workloads.purchases[0].model_copy(update={"nodes": 1, "gpus": 1})
+    plan = two_workloads.model_copy(
+        update={"workloads": (cut, two_workloads.workloads[1]), "purchases": (line, two_workloads.purchases[1])}
+    )
+    assert nodes_by_line(plan, at_demand(1.0)) == (1, 1)
+    assert nodes_by_line(plan, at_demand(1.01)) == (2, 1)
+
+
+def test_what_runs_at_night_does_not_add_to_what_runs_by_day(two_workloads: Plan) -> None:
+    chat, tune = two_workloads.workloads
+    offer = two_workloads.purchases[1].offer
+    placed = chat.placements[0].model_copy(update={"offer": offer, "replicas": 8})
+    served = chat.model_copy(update={"placements": (placed,), "replicas": 8, "headroom": {"demand": 0.5}})
+    by_day = two_workloads.nodes[1].model_copy(update={"purchase": 0, "replicas": {"chat": 8}})
+    by_night = by_day.model_copy(update={"replicas": {"tune": 1}, "time_index": 1})
+    times = (DayTime(hours=("08:00-20:00",), workloads=("chat",)), DayTime(hours=("20:00-08:00",), workloads=("tune",)))
+    plan = two_workloads.model_copy(
+        update={
+            "workloads": (served, tune),
+            "purchases": (two_workloads.purchases[1],),
+            "nodes": (by_day, by_night),
+            "times_of_day": times,
+        }
+    )
+    assert nodes_by_line(plan, at_demand(2.0)) == (1,)
+    assert nodes_by_line(plan, at_demand(2.1)) == (2,)
