@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from planner.plan.types import PeriodWorkload, Plan
 from planner.report.bars import at, letter, tone
+from planner.report.growth import used_percent
 from planner.report.language import _
-from planner.report.numbers import factor, percent, shown, whole
+from planner.report.numbers import factor, shown, whole
 from planner.report.sections import DemandBar, DemandChart
 from planner.report.words import semicolon_separated
 
@@ -66,5 +67,5 @@ def _bars(found: list[PeriodWorkload | None], ends: list[tuple[int, int]], highe
             label_y=f"{TOP + room * (1.0 - held / highest) - 4:.1f}",
             demand=factor(asked) if held else "–",
             when=f"{whole(first + 1)}–{whole(end)}",
-            used=percent(asked / held) if held else "–",
+            used=used_percent(asked / held) if held else "–",
         )

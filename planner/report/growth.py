@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from planner.plan.types import Plan
 from planner.report.bars import at, letter, tone
 from planner.report.language import _, ngettext
@@ -20,6 +23,32 @@ HIGHEST_GROWTH = 12.0
 MOST_GROWTH_ROWS = 10
 """Services listed, the fullest first."""
 MOST_TICKS = 5
+FINE_BELOW = 0.1
+"""Shares below this are told with one digit after the point."""
+
+
+def room_percent(share: float) -> str:
+    """Room to grow as percent, rounded down: never more than there is.
+
+    >>> room_percent(0.0579), room_percent(1.279)
+    ('5.7 %', '127 %')
+    """
+    return _rounded(share, math.floor)
+
+
+def used_percent(share: float) -> str:
+    """Capacity in use as percent, rounded up.
+
+    >>> used_percent(0.9441)
+    '95 %'
+    """
+    return _rounded(share, math.ceil)
+
+
+def _rounded(share: float, towards: Callable[[float], int]) -> str:
+    steps = 100 if share >= FINE_BELOW else 1000
+    nearest = round(share * steps, 6)
+    return percent(towards(nearest) / steps, 0 if share >= FINE_BELOW else 1)
 
 
 def growth_view(plan: Plan) -> GrowthView | None:
@@ -61,8 +90,8 @@ def _growth_row(held: float, index: int, name: str) -> GrowthRow:
         tone=tone(index),
         name=shown(name),
         used_at=at(1.0 / held),
-        used=percent(1.0 / held),
-        room=percent(held - 1.0),
+        used=used_percent(1.0 / held),
+        room=room_percent(held - 1.0),
         due=_("at once")
         if months == 0
         else ngettext("after {n} month", "after {n} months", months).format(n=whole(months)),
@@ -72,7 +101,7 @@ def _growth_row(held: float, index: int, name: str) -> GrowthRow:
 def _growth_lead(order: NextOrder | None) -> str:
     if order is None:
         return _("The nodes of this plan carry any growth that was looked at.")
-    room = percent(order.demand_factor - 1.0)
+    room = room_percent(order.demand_factor - 1.0)
     when = semicolon_separated(_due(order.demand_factor, g) for g in GROWTHS_PER_MONTH)
     return _(
         "The next order is due when the traffic of all services has grown by {room}: then {workload} needs another "

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from planner.plan.types import Plan, PurchaseLine
 from planner.report.dates import date_text
+from planner.report.growth import room_percent
 from planner.report.language import _, marked, ngettext
 from planner.report.numbers import percent, shown, whole
 from planner.report.sections import RiskRow
@@ -196,7 +197,7 @@ def _of_service(plan: Plan) -> Iterator[RiskRow]:
         yield _row(
             "medium",
             _("Growth of {share} fills the fleet: then {workload} needs another node.").format(
-                share=percent(order.demand_factor - 1.0), workload=shown(order.workload)
+                share=room_percent(order.demand_factor - 1.0), workload=shown(order.workload)
             ),
             _("Watch demand monthly; order before the delivery time runs out."),
             OPERATIONS,

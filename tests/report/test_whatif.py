@@ -80,7 +80,7 @@ def test_demand_stands_beside_capacity(two_workloads: Plan) -> None:
     assert capacity(two_workloads.workloads[0]) == pytest.approx(1 / (1 - 0.0895))
     view = growth_view(two_workloads)
     assert view is not None
-    assert [(r.name, r.used, r.room, r.due) for r in view.rows] == [("chat", "91 %", "10 %", "after 1 month")]
+    assert [(r.name, r.used, r.room, r.due) for r in view.rows] == [("chat", "92 %", "9.8 %", "after 1 month")]
 
 
 def test_the_bars_of_a_tornado_start_or_end_at_the_plan(two_workloads: Plan) -> None:
