@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from planner.candidates.train import tokens_asked
@@ -387,7 +387,8 @@ def config_of(candidate: Candidate, seat: Seat) -> dict[str, ConfigValue]:
         assert isinstance(candidate.ways, TrainWays)
         return train_config(candidate.job, candidate.ways)
     assert isinstance(candidate.ways, InferWays)
-    return infer_config(seat, candidate.job, candidate.ways)
+    own = replace(seat, mig=None if candidate.part is None else candidate.part.profile)
+    return infer_config(own, candidate.job, candidate.ways)
 
 
 def alternative(cost: float, candidate: Candidate, source: Source, seat: Seat, *, more: float) -> Alternative:

@@ -136,3 +136,10 @@ CHANGES: dict[str, Callable[[Raw], object]] = {
 def test_tampering_with_parts_is_found(words: str) -> None:
     found = tampered(CHANGES[words])
     assert any(words in message for message in found), found
+
+
+def test_alternatives_say_their_own_part_and_no_other() -> None:
+    plan = plan_of(CROWDED.replace("gpus: [h100-sxm-80gb]", "gpus: [h100-sxm-80gb, a10]"))
+    others = [a for w in plan.workloads for a in w.alternatives]
+    assert any(a.gpu == "a10" for a in others)
+    assert not [a for a in others if a.gpu == "a10" and a.config.get("mig")]
