@@ -27,14 +27,18 @@ def held(
 ) -> list[WorkloadCandidates] | None:
     """The candidates with lower rates for those that are chosen and carry less; None where all chosen keep theirs.
 
-    A candidate changes once at most, so that choosing again comes to an end.
+    A candidate changes once at most, so that choosing again comes to an end. Where no fleet exists all are held to the
+    full model, for what would make one exist must be told by it.
     """
     kept = [_held(spec, entry, _chosen(fleet, solution, entry), supply, catalog) for entry in found]
     return kept if any(a is not b for a, b in zip(kept, found, strict=True)) else None
 
 
 def _chosen(fleet: FleetProblem, solution: Solution, entry: WorkloadCandidates) -> list[Candidate]:
-    """The counted candidates of a workload that the solution uses, each once."""
+    """The counted candidates of a workload that the solution uses, each once; all of them where there is none."""
+    if solution.status == "infeasible":
+        counted = any(a.is_counted for a in fleet.asked.values() if a.workload == entry.workload)
+        return [*entry.candidates] if counted else []
     ways = {
         choice.candidate.id: choice.candidate
         for name, asked in fleet.asked.items()
