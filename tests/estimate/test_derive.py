@@ -77,6 +77,23 @@ workloads:
   - {name: mix-slots, model: llama-3.1-8b, mode: infer, engine: llamacpp, precision: gguf-q4_k_m, batch: 4,
      traffic: [{input: 200, output: 100, share: 0.7}, {input: 2000, output: 500, share: 0.3}],
      pin: {gpu: rtx-4090-24gb}}
+  - {name: whole-heads, model: microsoft/phi-3-mini-4k-instruct, mode: infer, engine: transformers, precision: bf16,
+     batch: 4, sequence: {input: 1024, output: 8}, pin: {gpu: a100-sxm-80gb, tensor_parallel: 4}}
+  - {name: whole-table, model: EleutherAI/pythia-1.4b, mode: infer, engine: transformers, precision: bf16, batch: 4,
+     sequence: {input: 1024, output: 8}, pin: {gpu: a100-sxm-80gb, tensor_parallel: 2}}
+  - {name: split-tuning, model: EleutherAI/pythia-1.4b, mode: train, method: full, batch: 4, sequence: 1024,
+     pin: {gpu: a100-sxm-80gb, tensor_parallel: 2}}
+  - {name: split-llama, model: llama-3.1-8b, mode: train, method: full, precision: bf16, batch: 2, sequence: 1024,
+     pin: {gpu: h200-sxm-141gb, tensor_parallel: 2}}
+  - {name: views, model: qwen2.5-0.5b, mode: train, method: full, batch: 16, sequence: 1024, sharding: none,
+     engine_options: {gradient_bucket_view: true}, pin: {gpu: a100-sxm-80gb, data_parallel: 8}}
+  - {name: in-backward, model: llama-3.1-8b, mode: train, engine: torchtune, method: full, precision: bf16,
+     batch: {global: 1, micro: 1}, sequence: 2048, checkpointing: full, pin: {gpu: h200-sxm-141gb},
+     engine_options: {optimizer_step: in-backward}}
+  - {name: saved-tables, model: llama-3.1-8b, mode: train, method: lora, batch: {global: 4, micro: 1}, sequence: 2048,
+     lora: {rank: 16, modules_to_save: [embed_tokens, lm_head]}, pin: {gpu: h200-sxm-141gb}}
+  - {name: full-to-the-brim, model: llama-2-7b, mode: infer, engine: transformers, precision: fp16, batch: 15,
+     sequence: {input: 3000, output: 256}, pin: {gpu: l40s}}
 """
 ESTIMATES = estimate_spec(load_spec_text(SPEC).spec, catalog()).workloads
 NAMES = tuple(w.name for w in ESTIMATES)

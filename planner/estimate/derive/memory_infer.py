@@ -15,6 +15,7 @@ from planner.estimate.derive.steps import bytes_text, exact, over, part, product
 from planner.estimate.document import DerivationStep, MemoryDocument
 from planner.estimate.memory.budget import graphs_of
 from planner.estimate.memory.buffers import cells_shape, context_cells, host_table_bytes
+from planner.estimate.memory.convention import listed
 from planner.estimate.memory.fixed import (
     EVEN_STAGES,
     cache_per_sequence,
@@ -74,7 +75,7 @@ def weights(job: InferJob, ways: InferWays, hw: Hardware, memory: MemoryDocument
     if even:
         ends = total(
             (
-                ("token table", s.embedding / (tp * pp)),
+                ("token table", s.embedding / (pp if listed(job, "whole_embedding_families") else tp * pp)),
                 ("head", s.head / (tp * pp)),
                 ("outside layers", s.outer / pp),
             )
