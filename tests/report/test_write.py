@@ -20,14 +20,14 @@ from planner.report.view import view_of
 from planner.report.write import FORMATS, check_formats, write_reports
 from tests.plan.plans import TWO, built, plan_of
 
-QUICK = ("html", "md", "json", "csv", "xlsx")
+QUICK = ("html", "interactive", "md", "json", "csv", "xlsx")
 
 
 def test_every_format_but_the_pdf_is_the_same_bytes_twice(two_workloads: Plan, tmp_path: Path) -> None:
     first = write_reports(two_workloads, tmp_path / "a", QUICK)
     second = write_reports(two_workloads, tmp_path / "b", QUICK)
     assert [p.name for p in first] == [p.name for p in second]
-    assert len(first) == 10
+    assert len(first) == 11
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True))
 
 
