@@ -155,6 +155,15 @@ MORE_WARNINGS = (
     marked("best p{n_th} TTFT {n} ms ({said_layout}), asked {n_asked} ms"),
     marked("best p{n_th} TPOT {n} ms ({said_layout}), asked {n_asked} ms"),
 )
+TRAINING = (
+    marked("fp8-mixed: memory is that of bf16-mixed; FP8 copies of weights and FP8 activations are not modelled"),
+    marked("optimizer_step in-backward steps at every micro-batch: gradients cannot accumulate; give micro = global"),
+    marked("training memory counts the tokens of `sequence` alone, not what the vision or audio tower keeps"),
+    marked(
+        "checkpointing: selective saves no memory with {attention} attention, which keeps no scores, and costs time; "
+        "`full` saves memory, `none` is faster"
+    ),
+)
 SWINGS = (
     marked("with {share} less traffic of all services the best fleet costs {usd} {currency} per hour"),
     marked("with {share} more traffic of all services the best fleet costs {usd} {currency} per hour"),
@@ -233,6 +242,7 @@ SENTENCES = (
     *INFEASIBLE,
     *WARNINGS,
     *MORE_WARNINGS,
+    *TRAINING,
     *SWINGS,
     *PERIODS,
     *SENSITIVITY,
