@@ -98,9 +98,9 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def show_as(self, *, width: int, scheme: str = "light") -> None:
-        """In a window of a width, for someone who has chosen a colour scheme."""
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    def show_as(self, *, width: int, height: int = 900, scheme: str = "light") -> None:
+        """In a window of a size, for someone who has chosen a colour scheme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.chrome.call("Emulation.setDeviceMetricsOverride", self.session, **size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.chrome.call("Emulation.setEmulatedMedia", self.session, features=features)
