@@ -64,6 +64,9 @@ def test_the_wheel_carries_its_data(wheel: Path) -> None:
     ):
         assert any(n.startswith(f"planner/_data/{prefix}") for n in names), prefix
     assert "planner/_data/plans/quickstart/workloads.yaml" in names
+    for code in ("fa", "de"):
+        assert f"planner/report/locales/{code}/LC_MESSAGES/messages.mo" in names
+    assert {"fa.css", "OFL-Vazirmatn.txt"} <= {n.removeprefix("planner/_data/templates/fonts/") for n in names}
     assert "validation/__init__.py" in names
     assert not [n for n in names if n.startswith(("tests/", "catalogs/", "templates/", "plans/")) or ".actual" in n]
 
