@@ -29,6 +29,7 @@ from planner.report.numbers import delocalised, duration, figure, fixed, money, 
 from planner.report.tables import render_csv, tables
 from planner.report.view import view_of
 from planner.resources import data_folder
+from tests.report.test_html import ALLOWED_ATTRIBUTES, ALLOWED_TAGS, HOSTILE, hostile, read
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 ROOT = Path(__file__).parent.parent.parent
@@ -205,3 +206,13 @@ def test_an_english_report_loads_nothing_for_other_languages() -> None:
     )
     plan = data_folder("plans") / "quickstart" / "plan.json"
     assert subprocess.run([sys.executable, "-c", script, str(plan)], cwd=ROOT, timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "\u2066isolated\u2069", "نام {0} ۱۲"])
+def test_hostile_names_are_text_on_a_persian_page_too(two_workloads: Plan, text: str) -> None:
+    page = render_html(view_of(hostile(two_workloads, text), language="fa"))
+    reader = read(page)
+    assert reader.tags <= ALLOWED_TAGS
+    assert not {name for name, _value in reader.attributes} - ALLOWED_ATTRIBUTES - {"dir"}
+    assert "\u202e" not in page
+    assert page.count("\u2066") == page.count("\u2069")
