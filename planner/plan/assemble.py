@@ -17,10 +17,11 @@ from planner.plan.facts import assumptions_used, facts_used, rented_assumption, 
 from planner.plan.fleet import FleetProblem
 from planner.plan.infeasible import infeasible_report
 from planner.plan.over_time import in_all_periods, over_time
+from planner.plan.pick import Pick
 from planner.plan.questions import Questions, insights
 from planner.plan.replan import Near, move_warnings, moves_section
 from planner.plan.running import Part, parts_of
-from planner.plan.sections import Pick, workload_plan
+from planner.plan.sections import workload_plan
 from planner.plan.types import DayTime, Inputs, Plan, PurchaseLine, SolverFacts, Status, Totals, WorkloadPlan
 from planner.solve.scale import PERIODS_ROUNDING, ROUNDING
 from planner.solve.solution import Solution

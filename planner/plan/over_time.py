@@ -11,8 +11,9 @@ from planner.candidates.types import Candidate, WorkloadCandidates
 from planner.estimate.document import DerivationStep
 from planner.plan.bill import Batch, node_loads, totals
 from planner.plan.fleet import FleetProblem
+from planner.plan.pick import Pick, chosen_usd_per_hour
 from planner.plan.running import Part, parts_of
-from planner.plan.sections import Pick, chosen_usd_per_hour, demand_of, estimates_of, placements
+from planner.plan.sections import demand_of, estimates_of, placements
 from planner.plan.types import DemandMet, NodeLoad, PeriodPlan, PeriodWorkload, Totals, WorkloadPlan
 from planner.solve.solution import Payment, Solution
 from planner.spec.types import Spec

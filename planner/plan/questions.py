@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from planner.plan.fleet import FleetProblem
-from planner.plan.sections import MOST_ALTERNATIVES, Pick, format_of, other_ways
+from planner.plan.others import MOST_ALTERNATIVES, other_ways
+from planner.plan.pick import Pick, format_of
 from planner.plan.types import OneGpuType
 from planner.solve.problem import Problem
 from planner.solve.solution import Solution

@@ -12,7 +12,7 @@ from planner.candidates.types import Candidate, Source
 from planner.errors import InputError, NoPlanInTimeError
 from planner.estimate.document import ConfigValue
 from planner.plan.fleet import Choice, FleetProblem
-from planner.plan.sections import bare_seat, config_of
+from planner.plan.pick import bare_seat, config_of
 from planner.plan.types import Moves, Placement, Plan, WorkloadMoves
 from planner.solve.problem import Problem
 from planner.solve.replan import near_the_best

@@ -2,88 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from planner.candidates.train import tokens_asked
-from planner.candidates.types import Candidate, Source, WorkloadCandidates
-from planner.catalog.hosts import Host, part_of_host
-from planner.estimate.assemble import Money, Seat, infer_config, infer_estimate, train_config, train_estimate
-from planner.estimate.document import ConfigValue, WorkloadEstimate
-from planner.estimate.hardware import expands, hardware
+from planner.candidates.types import Candidate
+from planner.estimate.assemble import Money, Seat, infer_estimate, train_estimate
+from planner.estimate.document import WorkloadEstimate
+from planner.estimate.hardware import hardware
 from planner.estimate.memory import infer_memory, train_memory
 from planner.estimate.rows import InferRow, TrainRow
 from planner.estimate.speed import infer_speed, train_speed
-from planner.estimate.types import InferJob, InferWays, TrainJob, TrainWays
-from planner.estimate.warnings import configuration_warnings
+from planner.estimate.types import InferJob, InferWays, TrainWays
 from planner.plan.mix import together
+from planner.plan.others import NO_MONEY, alternatives
+from planner.plan.pick import Pick, chosen_usd_per_hour, format_of, host_of, seat_of
 from planner.plan.running import Part
 from planner.plan.types import Alternative, DemandMet, Placement, Rejected, WorkloadPlan
 from planner.spec.types import InferWorkload, TrainWorkload, Workload
-from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MEGA, MILLI, SECONDS_PER_HOUR, usd
+from planner.units import GRAMS_PER_KG, HOURS_PER_MONTH, MILLI, SECONDS_PER_HOUR, usd
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
     from planner.solve.alternatives import Forced
-
-MOST_ALTERNATIVES = 5
-NO_MONEY = usd(0.0)
-SAME_PRICE = (
-    "its share of the list price is the same; the choice fell by what the whole fleet costs, then by power, nodes, "
-    "number format and the room left in the targets"
-)
-"""Said of a way that costs as much as the chosen one. The order is that of the tie breaks of the problem."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OtherWay:
-    """A way that was not chosen, on the source that makes it cheapest."""
-
-    usd_per_hour: float
-    """Its share of the list price."""
-    candidate: Candidate
-    source: Source
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pick:
-    """What was chosen for a workload, in one period where there are several."""
-
-    workload: Workload
-    """As asked: over periods with its demand multiplied."""
-    parts: tuple[Part, ...]
-    """The largest share first."""
-    found: WorkloadCandidates
-    node_usd_per_hour: Mapping[str, float]
-    """Of one node, by id of its source."""
-    period: int | None = None
-
-    @property
-    def candidate(self) -> Candidate:
-        """That of the largest part."""
-        return self.parts[0].candidate
-
-    @property
-    def source(self) -> Source:
-        """That of the largest part."""
-        return self.parts[0].source
-
-    def usd_per_hour(self, part: Part) -> float:
-        """A part's share of its nodes' price, by GPU and by the hours of the day in which it runs."""
-        taken = part.candidate.whole_gpus * self.workload.day_share
-        return taken * self.node_usd_per_hour[part.source.id] / part.source.host.num_gpus
-
-
-def share_usd_per_hour(candidate: Candidate, source: Source) -> float:
-    """The workload's share of its nodes' list price, by GPU."""
-    return candidate.whole_gpus * source.price.usd_per_hour / source.host.num_gpus
-
-
-def chosen_usd_per_hour(pick: Pick) -> float:
-    """What all parts of the choice cost."""
-    return sum(pick.usd_per_hour(part) for part in pick.parts)
 
 
 def workload_plan(
@@ -162,47 +103,6 @@ def arrival_figures(estimate: WorkloadEstimate, workload: Workload) -> dict[str,
     found |= {} if queue.ttft_s is None else {"arrivals_ttft_s": queue.ttft_s.at(percentile)}
     found |= {} if queue.tpot_s is None else {"arrivals_tpot_s": queue.tpot_s.at(percentile)}
     return found
-
-
-def seat_of(pick: Pick, part: Part, catalog: Catalog) -> Seat:
-    """What is estimated, where it sits, and who asks."""
-    c, s = part.candidate, part.source
-    gpu = catalog.gpu(c.gpu)
-    weight_only = expands(c.job, gpu, catalog)
-    chosen = configuration_warnings(pick.workload, c.job, c.ways, gpu, weight_only=weight_only)
-    arriving = pick.workload.targets.requests_per_second if isinstance(pick.workload, InferWorkload) else None
-    burst = pick.workload.targets.burst if isinstance(pick.workload, InferWorkload) else None
-    return Seat(
-        name=pick.workload.name,
-        engine=c.job.engine.name,
-        gpu=gpu,
-        host=s.host.id,
-        replicas=c.replicas,
-        warnings=(*pick.found.warnings, *chosen, *host_of(part).assumptions),
-        target_tokens=tokens_asked(pick.workload) if isinstance(pick.workload, TrainWorkload) else None,
-        requests_per_second=None if arriving is None else arriving * part.share,
-        burst=None if burst is None else math.ceil(burst * part.share),
-        mig=None if c.part is None else c.part.profile,
-    )
-
-
-def host_of(part: Part) -> Host:
-    """The machine of a part of the workload as its job sees it: with a part of a GPU where it gets no more."""
-    cut = part.candidate.part
-    return part.source.host if cut is None else part_of_host(part.source.host, cut)
-
-
-def bare_seat(candidate: Candidate, source: Source, catalog: Catalog) -> Seat:
-    """A candidate's seat without what is said of it."""
-    return Seat(
-        name=candidate.workload,
-        engine=candidate.job.engine.name,
-        gpu=catalog.gpu(candidate.gpu),
-        host=source.host.id,
-        replicas=candidate.replicas,
-        warnings=(),
-        mig=None if candidate.part is None else candidate.part.profile,
-    )
 
 
 def estimates_of(pick: Pick, catalog: Catalog, *, months: int) -> tuple[WorkloadEstimate, ...]:
@@ -327,93 +227,6 @@ def headroom(pick: Pick, estimate: WorkloadEstimate, met: Sequence[DemandMet]) -
             spare = 1.0 - d.asked / d.got
             left["demand"] = min(left.get("demand", spare), spare)
     return left
-
-
-def alternatives(pick: Pick, seat: Seat, again: Mapping[tuple[str, str, str], Forced]) -> tuple[Alternative, ...]:
-    """The best few other ways, each with what the fleet costs with it where that was solved."""
-    chosen = chosen_usd_per_hour(pick)
-    found = []
-    for way in other_ways(pick):
-        forced = again.get((pick.workload.name, way.candidate.gpu, format_of(way.candidate)))
-        row = alternative(way.usd_per_hour, way.candidate, way.source, seat, more=way.usd_per_hour - chosen)
-        found.append(row if forced is None else with_fleet_cost(row, forced))
-    return tuple(found)
-
-
-def with_fleet_cost(row: Alternative, forced: Forced) -> Alternative:
-    """The alternative with what it costs the whole fleet."""
-    if not forced.in_time:
-        return row
-    if forced.more is None:
-        return row.model_copy(update={"why_not": "with it no fleet keeps all limits and runs all workloads"})
-    more = max(0.0, forced.more / MEGA)
-    at_most = "" if forced.is_proven else "at most "
-    text = (
-        f"the cheapest fleet with it costs {at_most}{usd(more)} per hour more"
-        if usd(more) != NO_MONEY
-        else "a fleet with it costs the same; the choice fell by power, nodes, number format and room in the targets"
-    )
-    return row.model_copy(
-        update={"fleet_usd_per_hour_more": more, "fleet_is_proven": forced.is_proven, "why_not": text}
-    )
-
-
-def other_ways(pick: Pick) -> list[OtherWay]:
-    """The cheapest way of each other GPU and number format, by its share of the list price; the best few."""
-    best: dict[tuple[str, str], tuple[float, str, Candidate, Source]] = {}
-    sources: dict[int, list[Source]] = {}
-    for candidate in pick.found.candidates:
-        if candidate.kind not in sources:
-            sources[candidate.kind] = [s for s in pick.found.sources if candidate.runs_on(s)]
-        for source in sources[candidate.kind]:
-            key = (candidate.gpu, format_of(candidate))
-            usd_per_hour = share_usd_per_hour(candidate, source) * pick.workload.day_share
-            entry = (usd_per_hour, f"{candidate.id}@{source.id}", candidate, source)
-            if key not in best or entry[:2] < best[key][:2]:
-                best[key] = entry
-    best.pop((pick.candidate.gpu, format_of(pick.candidate)), None)
-    ranked = sorted(best.values(), key=lambda e: e[:2])[:MOST_ALTERNATIVES]
-    return [OtherWay(usd_per_hour=cost, candidate=c, source=s) for cost, _, c, s in ranked]
-
-
-def format_of(candidate: Candidate) -> str:
-    """Number format of the weights or of training."""
-    return candidate.job.weights.id if isinstance(candidate.job, InferJob) else candidate.job.precision
-
-
-def config_of(candidate: Candidate, seat: Seat) -> dict[str, ConfigValue]:
-    """Every decision of a candidate, by the names of `pin`."""
-    if isinstance(candidate.job, TrainJob):
-        assert isinstance(candidate.ways, TrainWays)
-        return train_config(candidate.job, candidate.ways)
-    assert isinstance(candidate.ways, InferWays)
-    own = replace(seat, mig=None if candidate.part is None else candidate.part.profile)
-    return infer_config(own, candidate.job, candidate.ways)
-
-
-def alternative(cost: float, candidate: Candidate, source: Source, seat: Seat, *, more: float) -> Alternative:
-    """One other way with its list price."""
-    if more >= 0 and usd(more) == NO_MONEY:
-        text = SAME_PRICE
-    elif more >= 0:
-        text = f"its share of the list price is {usd(more)} per hour higher; the fleet was not solved again with it"
-    else:
-        text = (
-            "its share of a node costs less, but whole nodes, limits and the other workloads on them make "
-            "the fleet no cheaper; the fleet was not solved again with it"
-        )
-    return Alternative(
-        gpu=candidate.gpu,
-        host=source.host.id,
-        gpus=candidate.gpus,
-        config=config_of(candidate, seat),
-        usd_per_hour=cost,
-        usd_per_hour_more=more,
-        power_kw=source.power_kw * candidate.whole_gpus / source.host.num_gpus,
-        why_not=text,
-        replicas=candidate.replicas,
-        share_of_demand_per_replica=candidate.rate,
-    )
 
 
 def why(
