@@ -175,7 +175,7 @@ def test_check_shows_the_spec_that_the_defaults_make(plan: RunPlan, folder: Path
 def test_init_writes_specs_that_check_accepts(plan: RunPlan, folder: Path) -> None:
     assert plan("init").code == 0
     assert plan("check", "workloads.yaml").code == 0
-    for example in ("quickstart", "startup", "company", "frontier", "laptop"):
+    for example in ("quickstart", "startup", "company", "frontier", "growth", "laptop"):
         assert plan("init", f"{example}.yaml", "--example", example).code == 0
         done = plan("check", f"{example}.yaml")
         assert done.code == 0, done.err

@@ -187,6 +187,30 @@ def test_without_shared_nodes_every_node_holds_one_workload() -> None:
     assert all(len(load.replicas) <= 1 for p in plan.periods for load in p.loads)
 
 
+VARIANTS = {
+    "nothing runs at first": SPEC + "periods: [{months: 6, demand: {chat: 0, tune: 0}}, {months: 6, demand: {}}]\n",
+    "power before cost": GROWING.replace("name: growing", "name: growing\nobjective: [power, cost]"),
+    "carbon": GROWING.replace("name: growing", "name: growing\nobjective: carbon"),
+    "spares": GROWING.replace("  lead_months: 3", "  spare_nodes: 1\n  lead_months: 3"),
+    "whole nodes, by night": GROWING.replace("  lead_months: 3", "  share_gpus: false\n  lead_months: 3").replace(
+        "method: qlora", "method: qlora\n    hours: 20:00-06:00"
+    ),
+    "mixed on several nodes": GROWING.replace("engine: vllm", "engine: vllm\n    mixed: true\n    least_nodes: 2"),
+    "contracts that end inside periods": SPEC.replace(
+        "[on_demand, reserved_1y, buy]", "[reserved_1y, reserved_3y, buy]"
+    )
+    + "periods: [{months: 7, demand: {chat: 1}}, {months: 11, demand: {chat: 3}}]\n",
+    "concurrency": GROWING.replace("requests_per_second: 2, ttft_ms: 1500, tpot_ms: 80", "concurrency: 48"),
+}
+
+
+@pytest.mark.parametrize("text", VARIANTS.values(), ids=VARIANTS)
+def test_whatever_is_asked_over_periods_stands_the_audit(text: str) -> None:
+    plan = plan_of(text)
+    assert plan.status == "optimal"
+    assert audit(plan) == ()
+
+
 def test_a_plan_in_use_is_refused_with_periods() -> None:
     from planner.plan.build import build
     from planner.plan.replan import OldPlan
