@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from planner.errors import InputError
 from planner.solve.arcs import Arc, arcs_of
 from planner.solve.calendar import Contract, Delivery, contracts, deliveries
 from planner.solve.dominance import needed_ways
@@ -24,6 +25,9 @@ from planner.solve.problem import Column, NodeType, Problem, Workload
 from planner.solve.scale import replicas_for
 from planner.solve.ways import Way
 from planner.units import ceil_div
+
+MOST_PIECES = 10**9
+"""Replicas (GPUs, where they are shared at will) that one column may ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,7 @@ def prepare(problem: Problem, *, prune: bool = True) -> Instance:
     for w in workloads:
         for way in ways[w.id]:
             ways_on[way.column.node].append(way)
+    _refuse_too_many(ways_on)
     apart = _apart(problem, numbers)
     packing = {t: _packing(t, node_types[t], ways_on[t], apart) for t in node_types}
     return Instance(
@@ -104,6 +109,18 @@ def prepare(problem: Problem, *, prune: bool = True) -> Instance:
         contracts={t: contracts(problem, n.reserve) for t, n in node_types.items() if n.reserve is not None},
         deliveries={t: deliveries(problem, n.buy) for t, n in node_types.items() if n.buy is not None},
     )
+
+
+def _refuse_too_many(ways_on: Mapping[str, list[Way]]) -> None:
+    """Raise InputError where a workload would need more replicas or GPUs than sums in 64 bits count."""
+    for t, ways in ways_on.items():
+        for way in ways:
+            needed = max((*way.replicas, *(math.ceil(share) for share in way.shares)), default=0) * way.column.nodes
+            if needed > MOST_PIECES:
+                raise InputError(
+                    f"workloads.{way.workload}.columns.{way.column.id}: {float(needed):.3g} replicas or GPUs on {t} "
+                    f"are more than {MOST_PIECES}; is its rate in the unit of the demand?"
+                )
 
 
 def capacity(node: NodeType) -> Size:
@@ -189,7 +206,10 @@ def _packing(at: str, node: NodeType, ways: list[Way], apart: Apart) -> Packing:
         patterns = maximal_patterns(sizes, capacity(node), at=where, apart=apart)
     except TooManyPatternsError:
         if owned:
-            raise
+            raise InputError(
+                f"{where}: too many ways to fill one node with what must be spread or kept apart; "
+                "ask least_nodes and apart_from of fewer workloads, or give them fewer columns"
+            ) from None
         arcs = arcs_of(sizes, capacity(node), at=where)
         return Packing(sizes=sizes, patterns=(), arcs=arcs, slices=slices, cuts=cuts)
     return Packing(sizes=sizes, patterns=patterns, slices=slices, cuts=cuts)

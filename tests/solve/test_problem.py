@@ -12,6 +12,7 @@ import pytest
 
 from planner.errors import InputError
 from planner.solve.problem import parse_problem, problem_json, read_problem
+from planner.solve.solver import solve
 
 GOOD: dict[str, Any] = {
     "schema": "planner/problem/v1",
@@ -135,3 +136,36 @@ def test_a_binary_file_is_not_text(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not UTF-8 text"):
         read_problem(path)
+
+
+@pytest.mark.parametrize(
+    ("workloads", "text"),
+    [
+        (
+            '[{"id": "w", "mode": "fluid", "demand": 1e12, "columns": [{"id": "c", "node": "a", "rate": 1e-7}]}]',
+            "is its rate in the unit of the demand",
+        ),
+        (
+            '[{"id": "w", "mode": "replicas", "demand": 1e12, "columns": [{"id": "c", "node": "a", "rate": 1e-7}]}]',
+            "is its rate in the unit of the demand",
+        ),
+    ],
+)
+def test_figures_beyond_what_can_be_counted_are_refused(workloads: str, text: str) -> None:
+    p = parse_problem(f'{{"node_types": {{"a": {{"gpus": 8, "cost": 10}}}}, "workloads": {workloads}}}')
+    with pytest.raises(InputError, match=text):
+        solve(p)
+
+
+@pytest.mark.parametrize("node_types", ["{}", '{"a": {"gpus": 8, "cost": 10}}'])
+def test_a_problem_without_workloads_costs_nothing(node_types: str) -> None:
+    found = solve(parse_problem(f'{{"node_types": {node_types}, "workloads": []}}'))
+    assert (found.status, found.objective["cost"]) == ("optimal", 0)
+
+
+def test_more_owned_nodes_than_may_be_there_are_a_conflict() -> None:
+    columns = '[{"id": "c", "node": "a", "rate": 1}]'
+    types = '{"a": {"gpus": 8, "cost": 10, "stock": 1, "owned": 3}}'
+    workloads = f'[{{"id": "w", "mode": "fluid", "demand": 10, "columns": {columns}}}]'
+    found = solve(parse_problem(f'{{"node_types": {types}, "workloads": {workloads}}}'))
+    assert (found.status, found.conflict) == ("infeasible", ("stock.a",))

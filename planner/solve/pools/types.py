@@ -56,7 +56,7 @@ def pools_of(i: Instance) -> Pools | None:
     if not is_pooled or len(i.periods) > 1 or len(i.times) > 1:
         return None
     types = tuple(t for t in i.node_types if i.ways_on[t])
-    if any(not is_plain(n) for n in i.node_types.values()):
+    if not types or any(not is_plain(n) for n in i.node_types.values()):
         return None
     loads = np.full((len(i.workloads), len(types)), np.inf)
     ways: list[list[Way | None]] = [[None] * len(types) for _ in i.workloads]
@@ -87,7 +87,8 @@ def pools_of(i: Instance) -> Pools | None:
 
 def is_plain(n: NodeType) -> bool:
     """Rented or owned, and nothing else."""
-    return n.reserve is None and n.buy is None and not n.spares and (n.cost is not None or n.owned > 0)
+    is_had = n.reserve is None and n.buy is None and not n.spares and (n.cost is not None or n.owned > 0)
+    return is_had and (n.stock is None or n.stock >= n.owned)
 
 
 def most_there(n: NodeType, needed: int) -> int:
