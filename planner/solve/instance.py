@@ -77,6 +77,13 @@ class Instance:
         """Ways on one node type that run at one time of day."""
         return tuple(way for way in self.ways_on[t] if time in way.times)
 
+    def spread_ways(self, t: str, p: int, time: int, size: Size) -> tuple[Way, ...]:
+        """Ways with pieces of one size, of workloads that must be spread and are not told apart."""
+        if owner_of(size):
+            return ()
+        ways = self.ways_at(t, time)
+        return tuple(w for w in ways if w.least_nodes > 1 and w.size == size and w.replicas and w.replicas[p])
+
     def slots(self) -> Iterator[tuple[str, int]]:
         """Every node type in every period."""
         return ((t, p) for t in self.node_types for p in self.periods)
@@ -129,9 +136,15 @@ def capacity(node: NodeType) -> Size:
 
 
 def _owners(p: Problem) -> dict[str, int]:
-    """Numbers from 1 of the workloads of which it matters where their replicas sit."""
+    """Numbers from 1 of the workloads that must be told apart on a node.
+
+    Those that are only spread over nodes need it where one may take several columns, or they differ in how many nodes:
+    else counting is enough (see `spread_workloads_find_nodes_enough`).
+    """
     named = {name for w in p.workloads for name in ((w.id, *w.apart_from) if w.apart_from else ())}
-    named |= {w.id for w in p.workloads if w.least_nodes > 1}
+    spread = [w for w in p.workloads if w.least_nodes > 1]
+    alike = len({w.least_nodes for w in spread}) < 2
+    named |= {w.id for w in spread if w.mode != "one" or not alike}
     return {name: n for n, name in enumerate(sorted(named), start=1)}
 
 
@@ -200,12 +213,13 @@ def _packing(at: str, node: NodeType, ways: list[Way], apart: Apart) -> Packing:
     where = f"node_types.{at}"
     cuts = maximal_patterns(slices, node.slices, at=where) if slices and node.slices else ()
     owned = any(owner_of(size) for size in sizes)
-    if not sizes or (not owned and gpus_add_up(sizes, capacity(node))):
+    is_counted = owned or any(w.least_nodes > 1 for w in ways)
+    if not sizes or (not is_counted and gpus_add_up(sizes, capacity(node))):
         return Packing(sizes=sizes, patterns=(), slices=slices, cuts=cuts)
     try:
         patterns = maximal_patterns(sizes, capacity(node), at=where, apart=apart)
     except TooManyPatternsError:
-        if owned:
+        if is_counted:
             raise InputError(
                 f"{where}: too many ways to fill one node with what must be spread or kept apart; "
                 "ask least_nodes and apart_from of fewer workloads, or give them fewer columns"

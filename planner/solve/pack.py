@@ -24,6 +24,8 @@ class Piece:
     key: Key
     size: Size
     count: int
+    least_nodes: int = 1
+    """Bins that pieces of the workload must be in at least."""
 
 
 def by_pattern(
@@ -38,8 +40,11 @@ def by_pattern(
         places = [(contents, pattern[at]) for contents, pattern in zip(bins, patterned, strict=True) if pattern[at]]
         if owner_of(size):
             _spread(places, keys, left)
+        else:
+            for piece in (k for k in pieces if k.size == size and k.least_nodes > 1):
+                _take_roomiest(places, piece, keys, left)
         for contents, number in places:
-            _fill(contents, keys, left, number - sum(contents[k] for k in keys))
+            _fill(contents, keys, left, _room(contents, number, keys))
     assert not any(left.values()), "patterns hold every piece"
     return [contents for contents in bins if contents]
 
@@ -67,6 +72,20 @@ def grouped(bins: Sequence[Contents]) -> list[tuple[int, tuple[PackedItem, ...]]
         (count, tuple(PackedItem(workload=w, column=c, replicas=n) for (w, c), n in contents))
         for contents, count in sorted(same.items())
     ]
+
+
+def _room(contents: Contents, number: int, keys: Sequence[Key]) -> int:
+    """Places of a bin that are free, of `number` for these keys."""
+    return number - sum(contents[k] for k in keys)
+
+
+def _take_roomiest(
+    places: Sequence[tuple[Contents, int]], piece: Piece, keys: Sequence[Key], left: dict[Key, int]
+) -> None:
+    """One piece into each of the bins with most places free: so all workloads find theirs wherever that is possible."""
+    order = sorted(places, key=lambda place: -_room(place[0], place[1], keys))
+    for contents, _ in order[: piece.least_nodes]:
+        _fill(contents, [piece.key], left, 1)
 
 
 def _spread(places: Sequence[tuple[Contents, int]], keys: Sequence[Key], left: dict[Key, int]) -> None:

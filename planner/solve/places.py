@@ -36,7 +36,11 @@ def _placed_on(
     parts = [Piece(key=w.key, size=w.slices, count=count(w)) for w in ways if w.slices is not None and count(w)]
     cuts = [answer.count(x.cut[t, p, d, k]) for k in range(len(packing.cuts))]
     gpus = by_pattern(parts, packing.slices, packing.cuts, cuts)
-    pieces = [Piece(key=w.key, size=w.size, count=count(w)) for w in ways if w.slices is None and count(w)]
+    pieces = [
+        Piece(key=w.key, size=w.size, count=count(w), least_nodes=w.least_nodes)
+        for w in ways
+        if w.slices is None and count(w)
+    ]
     if gpus:
         pieces.append(Piece(key=CUT, size=ONE_GPU, count=len(gpus)))
     if packing.patterns:

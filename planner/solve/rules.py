@@ -8,7 +8,7 @@ from fractions import Fraction
 from planner.solve.cp import BoundedLinearExpression, Constraint, CpModel, LinearExpr
 from planner.solve.instance import Instance
 from planner.solve.measures import limited
-from planner.solve.patterns import ONE_GPU, Size
+from planner.solve.patterns import ONE_GPU, Size, owner_of
 from planner.solve.scale import FLUID_GRID, Loads, at_least, loads
 from planner.solve.variables import FleetVars, Sum, Term
 
@@ -94,10 +94,34 @@ def replicas_are_spread_over_nodes(i: Instance, x: FleetVars, m: CpModel) -> Non
         _named(m, f"spread_pieces[{workload},{t},{p},{d}]", count <= total(pieces))
     for w in i.workloads:
         for p in i.periods:
-            runs = any(way.replicas[p] for way in i.ways[w.id]) if w.least_nodes > 1 else False
+            told_apart = w.least_nodes > 1 and any(owner_of(way.size) for way in i.ways[w.id])
+            runs = told_apart and any(way.replicas[p] for way in i.ways[w.id])
             for d in (w.times or i.times) if runs else ():
                 counted = [(1, v) for (name, _, q, e), v in x.spread.items() if (name, q, e) == (w.id, p, d)]
                 _named(m, f"spread[{w.id},{p},{d}]", total(counted) >= w.least_nodes)
+
+
+def spread_workloads_find_nodes_enough(i: Instance, x: FleetVars, m: CpModel) -> None:
+    """For any n of the workloads of one size that must sit on k nodes each, there are places for k times n of their
+    pieces when no node counts for more than n (Gale and Ryser: then, and only then, all of them find their nodes)."""
+    for (t, p), d in _slots_and_times(i):
+        packing = i.packing[t]
+        for k, size in enumerate(packing.sizes):
+            ways = i.spread_ways(t, p, d, size)
+            crowd = [x.crowd[t, p, d, k, n] for n in range(1, len({way.workload for way in ways}) + 1)]
+            if not crowd:
+                continue
+            at = f"{t},{p},{d},{_label(size)}"
+            _named(m, f"crowd[{at}]", total((1, v) for v in crowd) == total((1, x.takes[way.key]) for way in ways))
+            for n, v in enumerate(crowd, start=1):
+                places = [
+                    (min(n, pattern[k]), x.filled[t, p, d, q])
+                    for q, pattern in enumerate(packing.patterns)
+                    if pattern[k]
+                ]
+                _named(m, f"spread[{at},{n}]", total(places) >= ways[0].least_nodes * n * v)
+                if n > 1:
+                    _named(m, f"crowd[{at},{n}]", v <= crowd[n - 2])
 
 
 def _label(size: Size) -> str:
@@ -229,6 +253,7 @@ MECHANICS: tuple[Rule, ...] = (
     slices_fit_on_gpus,
     replicas_fit_on_nodes,
     replicas_are_spread_over_nodes,
+    spread_workloads_find_nodes_enough,
     replicas_of_many_sizes_fit_on_nodes,
     gpus_in_use_are_there,
     memory_in_use_is_there,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from planner.solve.calendar import Contract, Delivery
 from planner.solve.cp import CpModel, IntVar
 from planner.solve.instance import Instance
+from planner.solve.patterns import owner_of
 from planner.solve.scale import FLUID_GRID
 from planner.solve.ways import Way
 
@@ -53,6 +54,9 @@ class FleetVars:
     spread: dict[tuple[str, str, int, int], IntVar] = field(default_factory=dict)
     """Nodes of a type on which replicas of a workload that must be spread are counted on, by workload, node type,
     period and time of day."""
+    crowd: dict[tuple[str, int, int, int, int], IntVar] = field(default_factory=dict)
+    """1 where at least so many workloads that must be spread take a size, by node type, period, time of day, index of
+    the size and number of workloads."""
     working: dict[Slot, IntVar] = field(default_factory=dict)
     """1 where any node of a type with spares works."""
 
@@ -69,7 +73,7 @@ class FleetVars:
         for workload, ways in i.ways.items():
             for way in ways:
                 x._declare_way(way, modes[workload], i, m)
-        for w in (w for w in i.workloads if w.least_nodes > 1):
+        for w in (w for w in i.workloads if any(owner_of(way.size) and way.least_nodes > 1 for way in i.ways[w.id])):
             types = sorted({way.column.node for way in i.ways[w.id]})
             for t, p, d in ((t, p, d) for t in types for p in i.periods for d in w.times or i.times):
                 x.spread[w.id, t, p, d] = m.new_int_var(0, w.least_nodes, f"spread[{w.id},{t},{p},{d}]")
@@ -105,12 +109,18 @@ class FleetVars:
         if node.spares:
             self.working[t, p] = m.new_bool_var(f"working[{t},{p}]")
         for d in i.times:
+            self._declare_crowds(t, p, d, i, m)
             for k in range(len(i.packing[t].patterns)):
                 self.filled[t, p, d, k] = m.new_int_var(0, most, f"filled[{t},{p},{d},{k}]")
             for k in range(len(i.packing[t].arcs)):
                 self.flow[t, p, d, k] = m.new_int_var(0, most * node.gpus, f"flow[{t},{p},{d},{k}]")
             for k in range(len(i.packing[t].cuts)):
                 self.cut[t, p, d, k] = m.new_int_var(0, most * node.gpus, f"cut[{t},{p},{d},{k}]")
+
+    def _declare_crowds(self, t: str, p: int, d: int, i: Instance, m: CpModel) -> None:
+        for k, size in enumerate(i.packing[t].sizes):
+            for n in range(1, len({way.workload for way in i.spread_ways(t, p, d, size)}) + 1):
+                self.crowd[t, p, d, k, n] = m.new_bool_var(f"crowd[{t},{p},{d},{k},{n}]")
 
     def cut_gpus(self, i: Instance, t: str, p: int, d: int) -> tuple[Term, ...]:
         """GPUs of a node type that are cut."""

@@ -59,6 +59,15 @@ def test_services_spread_over_the_same_two_nodes_share_them() -> None:
     assert solve(p).nodes == {"a": (2,)}
 
 
+def test_thirty_services_are_spread_over_the_same_nodes() -> None:
+    """Sixty pieces of one GPU fill eight nodes of eight; each service sits on two of them."""
+    columns = [column("c", "a", gpus=1, replicas=2)]
+    p = problem({"a": node()}, {f"w{n:02d}": workload(columns, least_nodes=2) for n in range(30)})
+    solution = solve(p)
+    assert solution.nodes == {"a": (8,)}
+    assert verify(p, solution) == ()
+
+
 def test_replicas_of_several_columns_may_be_the_two_nodes() -> None:
     columns = [{"id": t, "node": t, "gpus": 1, "rate": 1} for t in ("a", "b")]
     types = {"a": node(stock=1), "b": node(cost=11)}
