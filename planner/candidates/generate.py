@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.candidates.arrivals import kept_under_arrivals
@@ -19,7 +18,6 @@ from planner.catalog.mig import mig_facts
 from planner.errors import ImpossibleError
 from planner.estimate.request import Resolved, resolve_workload
 from planner.spec.types import InferWorkload, Spec, TrainWorkload
-from planner.units import ceil_div
 
 if TYPE_CHECKING:
     from planner.catalog.load import Catalog
@@ -45,7 +43,7 @@ def candidates_of(
         found = search_infer(search)
     else:
         found = search_train(search, horizon_months=spec.horizon.months)
-    found = able_to_spread(found, workload, spec)
+    found = with_places(found, workload, spec)
     kept = found
     if together:
         kept = useful_together(found)
@@ -87,7 +85,7 @@ def search_of(
         resolved=resolved,
         supply=supply,
         catalog=catalog,
-        prune=prune and least_nodes(workload) == 1,
+        prune=prune,
         facts=facts,
         splits=facts.splits_of(resolved.engine.name, workload.mode),
         most_nodes=most_nodes(spec, int(facts.value("most-nodes-per-replica"))),
@@ -109,18 +107,11 @@ def held_under_arrivals(
     return kept_under_arrivals(search_of(workload, spec, supply, catalog, prune=False), ways)
 
 
-def least_nodes(workload: InferWorkload | TrainWorkload) -> int:
-    """Nodes on which the replicas of a workload stand at least."""
-    return workload.least_nodes if isinstance(workload, InferWorkload) else 1
-
-
-def able_to_spread(found: list[Candidate], workload: InferWorkload | TrainWorkload, spec: Spec) -> list[Candidate]:
-    """Ways with replicas enough for the nodes they stand on at least; on whole GPUs where it matters on which."""
-    least = least_nodes(workload)
-    is_placed = least > 1 or workload.apart_from or any(workload.name in w.apart_from for w in spec.workloads)
-    if not is_placed:
-        return found
-    return [replace(c, replicas=max(c.replicas, ceil_div(least, c.nodes_per_replica))) for c in found if c.part is None]
+def with_places(found: list[Candidate], workload: InferWorkload | TrainWorkload, spec: Spec) -> list[Candidate]:
+    """Ways on whole GPUs where it matters on which nodes the replicas stand."""
+    is_spread = isinstance(workload, InferWorkload) and workload.least_nodes > 1
+    is_apart = workload.apart_from or any(workload.name in w.apart_from for w in spec.workloads)
+    return [c for c in found if c.part is None] if is_spread or is_apart else found
 
 
 def searched_kinds(

@@ -221,6 +221,7 @@ def judged(
     chosen = best_batches(workload, trial, replicas, good & (replicas <= MOST_REPLICAS), used)
     host_share = memory.host_bytes / trial.layouts.nodes
     counts = np.full(len(rows), workload.pin.replicas) if workload.pin.replicas else replicas.astype(np.int64)
+    counts = np.maximum(counts, -(-workload.least_nodes // trial.layouts.nodes))
     preference = number * PREFERENCE_STEP + penalty
     found = outlines(
         chosen, trial.layouts, preference=preference, replicas=counts, host_bytes_per_node=host_share, used=used
