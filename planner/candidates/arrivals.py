@@ -14,9 +14,10 @@ from planner.candidates.types import Candidate
 from planner.estimate.hardware import hardware
 from planner.estimate.memory import infer_memory
 from planner.estimate.speed import infer_speed
-from planner.estimate.speed.arrivals import infer_open_loop, is_continuous, latency_factors
+from planner.estimate.speed.arrivals import Queue, is_continuous, latency_factors, queues_of
+from planner.estimate.speed.open_loop import LATTICE_POINTS
 from planner.estimate.speed.sustained import Limits, RankTimes, latencies, sustained_per_second
-from planner.estimate.types import Floats, Hardware, InferJob, InferSpeed, InferWays
+from planner.estimate.types import Floats, Hardware, InferJob, InferSpeed, InferWays, stacked
 from planner.spec.parts import InferTargets
 from planner.spec.types import InferWorkload
 from planner.units import MILLI
@@ -26,6 +27,8 @@ LEAST_USED = 0.1
 SMALLER = 0.8
 """Of the rate, tried next where the full queueing model says that targets are missed at it."""
 MOST_TRIES = 16
+FEW_POINTS = 16
+"""Of the lattice that quantiles are read from, where means alone are asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,24 +117,40 @@ def kept_under_arrivals(search: Search, found: Sequence[Candidate]) -> list[Cand
     limits = limits_of(workload.targets, search.margins) if isinstance(workload, InferWorkload) else None
     if limits is None:
         return [*found]
-    return [kept for c in found for kept in held_to(search, c, limits)]
+    return [
+        kept
+        for c, queue in zip(found, queues(search, found), strict=True)
+        for kept in held_to(search, c, queue, limits)
+    ]
 
 
-def held_to(search: Search, c: Candidate, limits: Limits) -> Iterator[Candidate]:
+def queues(search: Search, found: Sequence[Candidate]) -> list[Queue]:
+    """The queue of every candidate, those of one job in one call."""
+    by_job: dict[int, list[int]] = {}
+    for n, c in enumerate(found):
+        by_job.setdefault(id(c.job), []).append(n)
+    result: dict[int, Queue] = {}
+    for rows in by_job.values():
+        job = found[rows[0]].job
+        assert isinstance(job, InferJob)
+        ways = stacked([w for n in rows if isinstance(w := found[n].ways, InferWays)])
+        hw = hardware(job, [search.supply.kinds[found[n].kind] for n in rows], search.catalog)
+        slots = infer_memory(job, ways, hw).max_batch
+        result |= dict(zip(rows, queues_of(job, ways, hw, kv_slots=slots), strict=True))
+    return [result[n] for n in range(len(found))]
+
+
+def held_to(search: Search, c: Candidate, queue: Queue, limits: Limits) -> Iterator[Candidate]:
     """The candidate at a rate that keeps the limits; nothing where a thirtieth of its rate does not."""
     workload = search.resolved.workload
     assert isinstance(workload, InferWorkload)
-    assert isinstance(c.job, InferJob)
-    assert isinstance(c.ways, InferWays)
     asked = workload.targets.requests_per_second
     if asked is None or c.rate is None:
         yield c
         return
-    hw = hardware(c.job, (search.supply.kinds[c.kind],), search.catalog)
-    slots = infer_memory(c.job, c.ways, hw).max_batch
     rate = c.rate
     for _ in range(MOST_TRIES):
-        if within(c.job, c.ways, hw, slots, asked * rate * search.margins.seconds, limits):
+        if within(queue, asked * rate * search.margins.seconds, limits):
             whole = max(c.replicas, int(np.ceil((1.0 - 1e-12) / rate)))
             if workload.pin.replicas is None or whole <= workload.pin.replicas:
                 yield replace(c, rate=rate, replicas=workload.pin.replicas or whole)
@@ -143,9 +162,9 @@ def held_to(search: Search, c: Candidate, limits: Limits) -> Iterator[Candidate]
     )
 
 
-def within(job: InferJob, ways: InferWays, hw: Hardware, slots: Floats, per_second: float, limits: Limits) -> bool:
+def within(queue: Queue, per_second: float, limits: Limits) -> bool:
     """Whether one replica keeps the limits at a rate, by the full model."""
-    found = infer_open_loop(job, ways, hw, kv_slots=slots, requests_per_second=per_second)
+    found = queue.at(per_second, num_points=FEW_POINTS if limits.percentile is None else LATTICE_POINTS)
     if found.ttft is None:
         return False
     good = limits.ttft_s is None or found.ttft.at(limits.percentile) <= limits.ttft_s

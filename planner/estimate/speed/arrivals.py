@@ -22,7 +22,7 @@ from planner.estimate.speed.infer import (
     stage_groups,
 )
 from planner.estimate.speed.kernels import Kernels, serving_engine, shipped_kernels
-from planner.estimate.speed.open_loop import OpenLoop, Requests, open_loop
+from planner.estimate.speed.open_loop import LATTICE_POINTS, OpenLoop, Requests, open_loop
 from planner.estimate.speed.setup import Setup, infer_setup
 from planner.estimate.types import Floats, Hardware, InferJob, InferWays
 
@@ -63,6 +63,49 @@ def is_continuous(job: InferJob) -> bool:
     return serving_engine(shipped_kernels(), job.engine).continuous_batching
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """One rank of one way as the queueing models want it."""
+
+    requests: Requests
+    step_s: Floats
+    """Decode step with 1, 2, ... up to all slots' requests."""
+    ranks: float
+    """Data-parallel ranks over which the replica's requests are dealt at random."""
+    continuous: bool
+    overhead_s: float
+    rounds: float
+    """Decode steps of a fixed batch."""
+
+    def at(self, requests_per_second: float, *, num_points: int = LATTICE_POINTS) -> OpenLoop:
+        """Latencies where the replica gets so many; fewer points blur quantiles, and leave means as they are."""
+        rate = requests_per_second / self.ranks
+        if self.continuous:
+            return open_loop(self.requests, requests_per_second=rate, step_s=self.step_s, num_points=num_points)
+        found = fixed_batches(
+            requests_per_second=rate,
+            prefill_s=self.requests.mean(self.requests.prefill_s),
+            overhead_s=self.overhead_s,
+            rounds=self.rounds,
+            step_s=self.step_s,
+        )
+        if found.ttft is None:
+            return OpenLoop(utilisation=found.utilisation)
+        waited = found.wait_s or 0.0
+        return OpenLoop(
+            utilisation=found.utilisation,
+            running=found.running,
+            waiting_share=found.waiting_share,
+            step_s=None if found.tpot is None else found.tpot.mean_s,
+            own_s=found.ttft.mean_s - waited,
+            queue_s=waited,
+            rounds=self.rounds,
+            ttft=found.ttft,
+            tpot=found.tpot,
+            end_to_end=found.end_to_end,
+        )
+
+
 def infer_open_loop(
     job: InferJob,
     ways: InferWays,
@@ -76,37 +119,34 @@ def infer_open_loop(
 
     The batch is at most `ways.batch`. Engines without continuous batching serve one batch after another.
     """
-    setup = infer_setup(job, ways, hw, kernels or shipped_kernels())
+    (queue,) = queues_of(job, ways, hw, kv_slots=kv_slots, kernels=kernels)
+    return queue.at(requests_per_second)
+
+
+def queues_of(
+    job: InferJob, ways: InferWays, hw: Hardware, *, kv_slots: Floats, kernels: Kernels | None = None
+) -> list[Queue]:
+    """The queue of every way: all times in a few calls, however many ways there are."""
+    kernels = kernels or shipped_kernels()
+    setup = infer_setup(job, ways, hw, kernels)
     lengths = lengths_of(job)
-    running = most_running(setup, ways, kv_slots=kv_slots)
+    size = max(len(ways), len(hw), len(kv_slots))
+    running = np.broadcast_to(most_running(setup, ways, kv_slots=kv_slots), (size,))
     requests = requests_of(setup, ways, lengths, running=running)
-    rate = requests_per_second / float(ways.data_parallel[0])
-    steps = decode_steps(setup, ways, lengths, most=int(running[0]))
-    if setup.engine.continuous_batching:
-        return open_loop(requests, requests_per_second=rate, step_s=steps)
-    rounds = batch_rounds(lengths, setup.engine, running)
-    found = fixed_batches(
-        requests_per_second=rate,
-        prefill_s=requests.mean(requests.prefill_s),
-        overhead_s=setup.engine.request_overhead_s,
-        rounds=float(np.ravel(rounds)[0]),
-        step_s=steps,
-    )
-    if found.ttft is None:
-        return OpenLoop(utilisation=found.utilisation)
-    waited = found.wait_s or 0.0
-    return OpenLoop(
-        utilisation=found.utilisation,
-        running=found.running,
-        waiting_share=found.waiting_share,
-        step_s=None if found.tpot is None else found.tpot.mean_s,
-        own_s=found.ttft.mean_s - waited,
-        queue_s=waited,
-        rounds=float(np.ravel(rounds)[0]),
-        ttft=found.ttft,
-        tpot=found.tpot,
-        end_to_end=found.end_to_end,
-    )
+    steps = decode_steps(job, ways, hw, kernels, lengths, running)
+    rounds = np.broadcast_to(batch_rounds(lengths, setup.engine, running), (size,))
+    ranks = np.broadcast_to(ways.data_parallel, (size,))
+    return [
+        Queue(
+            requests=requests[n],
+            step_s=steps[n],
+            ranks=float(ranks[n]),
+            continuous=setup.engine.continuous_batching,
+            overhead_s=setup.engine.request_overhead_s,
+            rounds=float(rounds[n]),
+        )
+        for n in range(size)
+    ]
 
 
 def infer_burst(
@@ -114,40 +154,49 @@ def infer_burst(
 ) -> Burst:
     """Latencies of `requests` that come at once to ONE idle replica, dealt evenly over its data-parallel ranks."""
     setup = infer_setup(job, ways, hw, kernels or shipped_kernels())
-    lengths = lengths_of(job)
     engine = setup.engine
-    running = most_running(setup, ways, kv_slots=kv_slots)
+    (queue,) = queues_of(job, ways, hw, kv_slots=kv_slots, kernels=kernels)
     times = BurstTimes(
-        kinds=requests_of(setup, ways, lengths, running=running),
-        step_s=decode_steps(setup, ways, lengths, most=int(running[0])),
+        kinds=queue.requests,
+        step_s=queue.step_s,
         overhead_s=engine.request_overhead_s + engine.first_token_s,
-        num_packed=max(1, int(np.ravel(pass_tokens(setup))[0] / mean_prompt(lengths))),
+        num_packed=max(1, int(np.ravel(pass_tokens(setup))[0] / mean_prompt(lengths_of(job)))),
         continuous=engine.continuous_batching,
     )
     return burst_of(times, requests=-(-requests // int(ways.data_parallel[0])))
 
 
-def requests_of(setup: Setup, ways: InferWays, lengths: Lengths, *, running: Floats) -> Requests:
-    """Every kind of request of the traffic with its times on one rank; packed as in the full batch."""
+def requests_of(setup: Setup, ways: InferWays, lengths: Lengths, *, running: Floats) -> list[Requests]:
+    """Every kind of request of the traffic with its times on one rank of each way; packed as in the full batch."""
     engine = setup.engine
     groups = stage_groups(setup, ways, running)
     prefill, first = [], []
     for tokens, _ in lengths.prompts:
         several, single = prompt_kind_times(setup, ways, tokens, running=running)
-        prefill.append(float(request_s(setup, lengths, several.total_s / groups, running=running)[0]))
-        first.append(float(single.total_s[0]) + engine.request_overhead_s + engine.first_token_s)
-    return Requests(
-        share=np.array([share for _, share in lengths.prompts]),
-        prefill_s=np.array(prefill),
-        first_s=np.array(first),
-        rounds=np.maximum(0.0, np.array(lengths.answers) - 1.0),
-    )
+        engine_s = request_s(setup, lengths, several.total_s / groups, running=running)
+        prefill.append(np.broadcast_to(engine_s, running.shape))
+        alone_s = single.total_s + engine.request_overhead_s + engine.first_token_s
+        first.append(np.broadcast_to(alone_s, running.shape))
+    share = np.array([share for _, share in lengths.prompts])
+    rounds = np.maximum(0.0, np.array(lengths.answers) - 1.0)
+    return [
+        Requests(share=share, prefill_s=prefill_s, first_s=first_s, rounds=rounds)
+        for prefill_s, first_s in zip(np.stack(prefill, axis=1), np.stack(first, axis=1), strict=True)
+    ]
 
 
-def decode_steps(setup: Setup, ways: InferWays, lengths: Lengths, *, most: int) -> Floats:
-    """Seconds of a decode step at 1, 2, ... `most` sequences of one rank."""
-    points = np.unique(np.round(np.geomspace(1.0, most, STEP_POINTS)))
-    steps = full_step(setup, ways, sequences=points / stage_groups(setup, ways, points), context=lengths.context)
-    column: Floats = np.broadcast_to(steps.total_s, points.shape)
-    result: Floats = np.interp(np.arange(1.0, most + 1), points, column)
-    return result
+def decode_steps(
+    job: InferJob, ways: InferWays, hw: Hardware, kernels: Kernels, lengths: Lengths, running: Floats
+) -> list[Floats]:
+    """Seconds of a decode step at 1, 2, ... up to `running` sequences of one rank, of every way.
+
+    Evaluated at a few batches of all ways at once; between them a step is close to a straight line.
+    """
+    points = [np.unique(np.round(np.geomspace(1.0, most, STEP_POINTS))) for most in running.tolist()]
+    row = np.repeat(np.arange(len(points)), [len(p) for p in points])
+    batches: Floats = np.concatenate(points).astype(np.float64)
+    wide = ways.take(row)
+    setup = infer_setup(job, wide, hw.take(row), kernels)
+    steps = full_step(setup, wide, sequences=batches / stage_groups(setup, wide, batches), context=lengths.context)
+    columns = np.split(np.broadcast_to(steps.total_s, batches.shape), np.cumsum([len(p) for p in points])[:-1])
+    return [np.interp(np.arange(1.0, p[-1] + 1), p, column) for p, column in zip(points, columns, strict=True)]

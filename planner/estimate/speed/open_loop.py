@@ -117,8 +117,13 @@ def most_requests_per_second(requests: Requests, step_s: Floats) -> float:
     return slots / (slots * requests.mean(requests.prefill_s) + requests.mean(requests.rounds) * float(step_s[-1]))
 
 
-def open_loop(requests: Requests, *, requests_per_second: float, step_s: Floats) -> OpenLoop:
-    """Steady state at `requests_per_second`; `step_s` holds a decode step at 1, 2, ... up to all slots' requests."""
+def open_loop(
+    requests: Requests, *, requests_per_second: float, step_s: Floats, num_points: int = LATTICE_POINTS
+) -> OpenLoop:
+    """Steady state at `requests_per_second`; `step_s` holds a decode step at 1, 2, ... up to all slots' requests.
+
+    Means are closed forms; quantiles are those of `num_points` points.
+    """
     used = requests_per_second / most_requests_per_second(requests, step_s)
     if used >= 1.0:
         return OpenLoop(utilisation=used)
@@ -131,7 +136,7 @@ def open_loop(requests: Requests, *, requests_per_second: float, step_s: Floats)
     tpot_s = (step + stall_s * bool(rounds) / max(rounds, 1.0)) / (1.0 - load)
     others = requests_per_second * tpot_s * requests.mean(requests.prefill_s**2) / (1.0 - load) ** 2
     beside = slots.variance_ratio * float(np.sum(slots.found_shares * (seen_s - step) ** 2)) / (1.0 - load) ** 2
-    points = lattice()
+    points = lattice(num_points)
     kind = np.minimum(np.searchsorted(np.cumsum(requests.share), points[0], side="right"), len(requests.share) - 1)
     waits = np.where(points[1] < slots.waiting_share, 1.0 - points[1] / max(slots.waiting_share, TINY), 1.0)
     queued = -slots.wait_s * np.log(np.maximum(waits, TINY))
@@ -279,7 +284,7 @@ def longest_tpot_s(requests: Requests, *, step_s: Floats) -> Floats:
 
 
 @functools.cache
-def lattice() -> Floats:
+def lattice(num_points: int = LATTICE_POINTS) -> Floats:
     """Even points of the unit cube in four dimensions: additive recurrence with the root of x^5 = x + 1.
 
     M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018.
@@ -288,7 +293,7 @@ def lattice() -> Floats:
     for _ in range(60):
         root = (1.0 + root) ** 0.2
     steps = root ** -np.arange(1.0, 5.0)
-    points: Floats = (0.5 + np.arange(1, LATTICE_POINTS + 1)[None, :] * steps[:, None]) % 1.0
+    points: Floats = (0.5 + np.arange(1, num_points + 1)[None, :] * steps[:, None]) % 1.0
     return points
 
 
