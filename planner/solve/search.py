@@ -20,7 +20,7 @@ from planner.solve.rules import MECHANICS, fleet_stays_within_limits, nodes_stay
 from planner.solve.solution import Solution
 from planner.solve.variables import FleetVars, Sum
 
-ROUNDS = ((1, 0.3), (2, 1.0))
+ROUNDS = ((1, 0.3), (2, 1.5))
 """Tries at once (each in its own way, one a core) and the deterministic effort (about seconds) of each. How long
 CP-SAT takes hangs on luck: two short tries beat a long one."""
 MANY_CUTS = 20_000
