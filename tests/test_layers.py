@@ -93,6 +93,7 @@ def test_a_room_imports_only_from_rooms_before_it() -> None:
         ("planner/architecture", {"catalog", "estimate"}),
         ("planner/report", {"architecture", "spec", "catalog", "names", "candidates", "solve"}),
         ("planner/explain", {"spec", "catalog", "names", "candidates", "solve"}),
+        ("planner/export", {"architecture", "spec", "catalog", "names", "candidates", "solve", "report"}),
     ],
 )
 def test_a_room_does_not_know_its_strangers(folder: str, strangers: set[str]) -> None:
@@ -100,7 +101,7 @@ def test_a_room_does_not_know_its_strangers(folder: str, strangers: set[str]) ->
     assert not known
 
 
-@pytest.mark.parametrize("folder", ["planner/report", "planner/explain"])
+@pytest.mark.parametrize("folder", ["planner/report", "planner/explain", "planner/export"])
 def test_reports_take_from_the_estimate_its_document_alone(folder: str) -> None:
     taken = {n for p in modules(folder) for n in imports(p) if n.startswith("planner.estimate.")}
     assert {n.split(".")[2] for n in taken} <= {"document"}
@@ -119,7 +120,7 @@ def test_the_audit_brings_along_neither_solver_nor_candidates() -> None:
     assert not {n for n in loaded_with("planner.plan.audit") if room(n) in ("solve", "candidates")}
 
 
-@pytest.mark.parametrize("module", ["planner.report", "planner.report.text", "planner.explain"])
+@pytest.mark.parametrize("module", ["planner.report", "planner.report.text", "planner.explain", "planner.export.write"])
 def test_a_report_brings_along_neither_catalog_nor_solver(module: str) -> None:
     strangers = ("spec", "catalog", "names", "candidates", "solve")
     assert not {n for n in loaded_with(module) if room(n) in strangers}

@@ -19,6 +19,7 @@ from planner.cli import (
     doctor,
     estimate,
     explain,
+    export,
     init,
     report,
     schema,
@@ -49,6 +50,7 @@ app.command()(build.build)
 app.command()(report.report)
 app.command()(explain.explain)
 app.command()(diff.diff)
+app.command()(export.export)
 app.command()(solve.solve)
 app.command()(sweep.sweep)
 app.command()(validate.validate)

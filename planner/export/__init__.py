@@ -1,0 +1,1 @@
+"""Launch files of a plan: one module a target, from plan.json alone."""
