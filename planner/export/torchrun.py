@@ -59,6 +59,11 @@ def torchtitan(run: Run) -> Launch:
     sharded = run.text("sharding") in ("zero2", "zero3")
     if run.text("sharding") == "zero1":
         raise CannotExportError("torchtitan shards gradients too (FSDP), so zero1 is not its; plan zero2 or zero3")
+    if run.text("precision") == "bf16-mixed" and not sharded and run.gpus > run.degree("data_parallel"):
+        raise CannotExportError(
+            "torchtitan computes in bf16-mixed with FSDP, or with data parallelism alone, "
+            "and the plan splits the model unsharded; plan it with sharding: zero3, precision: bf16, or megatron"
+        )
     data = run.degree("data_parallel")
     count = training.steps(run)
     sizes = {
