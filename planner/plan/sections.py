@@ -194,7 +194,9 @@ def infer_demand(
     for target, wanted, seconds in (("ttft_ms", asked.ttft_ms, ttft_s), ("tpot_ms", asked.tpot_ms, tpot_s)):
         if wanted is not None and seconds is not None:
             got = seconds / MILLI
-            yield DemandMet(target=target, asked=wanted, got=got, met=reaches(wanted, got))
+            met = reaches(wanted, got)
+            percentile = asked.latency_percentile
+            yield DemandMet(target=target, asked=wanted, got=got, met=met, latency_percentile=percentile)
 
 
 def train_demand(workload: TrainWorkload, estimate: WorkloadEstimate) -> Iterator[DemandMet]:

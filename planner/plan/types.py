@@ -183,6 +183,8 @@ class DemandMet(Document):
     asked: float
     got: float
     met: bool
+    latency_percentile: int | None = None
+    """Per cent of the requests that keep a latency; None = the mean does, or no latency is asked."""
 
 
 class Alternative(Document):

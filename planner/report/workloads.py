@@ -292,6 +292,14 @@ def price_text(workload: WorkloadEstimate) -> str:
     return foreign(workload.cost.basis, longest=300) if workload.cost.basis else ""
 
 
+def target_label(demand: DemandMet, words: TargetWords) -> str:
+    """What a target bounds, and of how many requests."""
+    name, percentile = shown(words.label), demand.latency_percentile
+    if percentile is None:
+        return name
+    return _("{target}, {percent} % of requests").format(target=name, percent=whole(percentile))
+
+
 def target_row(demand: DemandMet, workload: WorkloadEstimate) -> TargetRow:
     """One target as a bar with the target line and the prediction interval on one scale."""
     words = _target_words(demand)
@@ -304,7 +312,7 @@ def target_row(demand: DemandMet, workload: WorkloadEstimate) -> TargetRow:
     word, mark = STATES[state]
     return TargetRow(
         key=shown(demand.target),
-        label=shown(words.label),
+        label=target_label(demand, words),
         unit=words.unit,
         relation=_("at least") if words.good == "high" else _("at most"),
         asked=asked,
