@@ -63,7 +63,8 @@ def settings(run: Run) -> dict[str, Any]:
     formats = {**SIXTEEN_BIT, "fp32": "float32", "tf32": "float32"}
     quantized: dict[str, Any] | None = None
     if precision == "nf4":
-        quantized = {**NF4, "bnb_4bit_use_double_quant": bool(run.options.get("double_quant"))}
+        compute = {"bnb_4bit_compute_dtype": SIXTEEN_BIT.get(kv, "bfloat16")}
+        quantized = {**NF4, **compute, "bnb_4bit_use_double_quant": bool(run.options.get("double_quant"))}
     elif precision == "int8":
         quantized = {"load_in_8bit": True}
     elif precision not in formats:
