@@ -23,8 +23,8 @@ UNITS = {
 """Words that are a unit wherever they stand in a name."""
 COUNTS = {
     "batch", "by", "candidates", "channels", "column", "copies", "count", "depth", "devices", "dim", "experts",
-    "features", "gpus", "heads", "height", "index", "inside", "kept", "kind", "kinds", "layers", "line", "nodes", "port",
-    "num", "parallel", "params", "period", "periods", "rank", "ranks", "replicas", "rows", "seed", "sequences",
+    "features", "gpus", "heads", "height", "index", "inside", "kept", "kind", "kinds", "layers", "line", "nodes",
+    "num", "port", "parallel", "params", "period", "periods", "rank", "ranks", "replicas", "rows", "seed", "sequences",
     "size", "slots", "spares", "steps", "values", "version", "width", "window", "workers",
     "answers", "rounds", "running", "slices", "holders",
 }  # fmt: skip

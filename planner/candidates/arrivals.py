@@ -15,7 +15,6 @@ from planner.estimate.hardware import hardware
 from planner.estimate.memory import infer_memory
 from planner.estimate.speed import infer_speed
 from planner.estimate.speed.arrivals import Queue, is_continuous, latency_factors, queues_of
-from planner.estimate.speed.open_loop import LATTICE_POINTS
 from planner.estimate.speed.sustained import Limits, RankTimes, latencies, sustained_per_second
 from planner.estimate.types import Floats, Hardware, InferJob, InferSpeed, InferWays, stacked
 from planner.spec.parts import InferTargets
@@ -27,8 +26,6 @@ LEAST_USED = 0.1
 SMALLER = 0.8
 """Of the rate, tried next where the full queueing model says that targets are missed at it."""
 MOST_TRIES = 16
-FEW_POINTS = 16
-"""Of the lattice that quantiles are read from, where means alone are asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +161,13 @@ def held_to(search: Search, c: Candidate, queue: Queue, limits: Limits) -> Itera
 
 def within(queue: Queue, per_second: float, limits: Limits) -> bool:
     """Whether one replica keeps the limits at a rate, by the full model."""
-    found = queue.at(per_second, num_points=FEW_POINTS if limits.percentile is None else LATTICE_POINTS)
+    if limits.percentile is None:
+        means = queue.means_at(per_second)
+        wanted = limits.ttft_s, limits.tpot_s
+        return means is not None and all(
+            limit is None or seconds <= limit for seconds, limit in zip(means, wanted, strict=True)
+        )
+    found = queue.at(per_second)
     if found.ttft is None:
         return False
     good = limits.ttft_s is None or found.ttft.at(limits.percentile) <= limits.ttft_s

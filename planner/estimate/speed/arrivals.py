@@ -22,7 +22,7 @@ from planner.estimate.speed.infer import (
     stage_groups,
 )
 from planner.estimate.speed.kernels import Kernels, serving_engine, shipped_kernels
-from planner.estimate.speed.open_loop import LATTICE_POINTS, OpenLoop, Requests, open_loop
+from planner.estimate.speed.open_loop import OpenLoop, Requests, open_loop, steady
 from planner.estimate.speed.setup import Setup, infer_setup
 from planner.estimate.types import Floats, Hardware, InferJob, InferWays
 
@@ -77,11 +77,25 @@ class Queue:
     rounds: float
     """Decode steps of a fixed batch."""
 
-    def at(self, requests_per_second: float, *, num_points: int = LATTICE_POINTS) -> OpenLoop:
-        """Latencies where the replica gets so many; fewer points blur quantiles, and leave means as they are."""
+    def means_at(self, requests_per_second: float) -> tuple[float, float] | None:
+        """Mean TTFT and TPOT in seconds where the replica gets so many, TPOT 0 where no request makes two tokens.
+
+        None where it cannot keep up.
+        """
+        if self.continuous:
+            rate = requests_per_second / self.ranks
+            found = steady(self.requests, requests_per_second=rate, step_s=self.step_s)
+            return None if found is None else (found.ttft_s, found.tpot_s * bool(self.requests.rounds.any()))
+        batches = self.at(requests_per_second)
+        if batches.ttft is None:
+            return None
+        return batches.ttft.mean_s, 0.0 if batches.tpot is None else batches.tpot.mean_s
+
+    def at(self, requests_per_second: float) -> OpenLoop:
+        """Latencies where the replica gets so many."""
         rate = requests_per_second / self.ranks
         if self.continuous:
-            return open_loop(self.requests, requests_per_second=rate, step_s=self.step_s, num_points=num_points)
+            return open_loop(self.requests, requests_per_second=rate, step_s=self.step_s)
         found = fixed_batches(
             requests_per_second=rate,
             prefill_s=self.requests.mean(self.requests.prefill_s),

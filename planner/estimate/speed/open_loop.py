@@ -117,37 +117,71 @@ def most_requests_per_second(requests: Requests, step_s: Floats) -> float:
     return slots / (slots * requests.mean(requests.prefill_s) + requests.mean(requests.rounds) * float(step_s[-1]))
 
 
-def open_loop(
-    requests: Requests, *, requests_per_second: float, step_s: Floats, num_points: int = LATTICE_POINTS
-) -> OpenLoop:
-    """Steady state at `requests_per_second`; `step_s` holds a decode step at 1, 2, ... up to all slots' requests.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steady:
+    """Means of one rank that keeps up with its arrivals."""
 
-    Means are closed forms; quantiles are those of `num_points` points.
-    """
-    used = requests_per_second / most_requests_per_second(requests, step_s)
-    if used >= 1.0:
-        return OpenLoop(utilisation=used)
+    slots: Slots
+    group: Group
+    stall_s: float
+    seen_s: Floats
+    """Decode step of an arrival that finds 0, 1, ... slots taken."""
+    step_s: float
+    busy: float
+    """Share of the arrivals that find the engine at work."""
+    load: float
+    ttft_s: float
+    tpot_s: float
+
+
+def steady(requests: Requests, *, requests_per_second: float, step_s: Floats) -> Steady | None:
+    """Mean latencies at a rate, in closed form; None where the full batch carries less."""
+    if requests_per_second >= most_requests_per_second(requests, step_s):
+        return None
     load = requests_per_second * requests.mean(requests.prefill_s)
     rounds = requests.mean(requests.rounds)
     slots, group, stall_s = settled(requests, requests_per_second=requests_per_second, step_s=step_s, load=load)
     seen_s = seen_steps(slots, step_s) * (rounds > 0)
     step = float(np.sum(slots.found_shares * seen_s))
     busy = 1.0 - float(slots.found_shares[0]) * (1.0 - load)
-    tpot_s = (step + stall_s * bool(rounds) / max(rounds, 1.0)) / (1.0 - load)
-    others = requests_per_second * tpot_s * requests.mean(requests.prefill_s**2) / (1.0 - load) ** 2
-    beside = slots.variance_ratio * float(np.sum(slots.found_shares * (seen_s - step) ** 2)) / (1.0 - load) ** 2
-    points = lattice(num_points)
+    queue_s, iteration_s = slots.waiting_share * slots.wait_s, busy * (step + group.mean_s)
+    return Steady(
+        slots=slots,
+        group=group,
+        stall_s=stall_s,
+        seen_s=seen_s,
+        step_s=step,
+        busy=busy,
+        load=load,
+        ttft_s=requests.mean(requests.first_s) + queue_s + iteration_s,
+        tpot_s=(step + stall_s * bool(rounds) / max(rounds, 1.0)) / (1.0 - load),
+    )
+
+
+def open_loop(requests: Requests, *, requests_per_second: float, step_s: Floats) -> OpenLoop:
+    """Steady state at `requests_per_second`; `step_s` holds a decode step at 1, 2, ... up to all slots' requests.
+
+    Means are closed forms; quantiles are those of `LATTICE_POINTS` points.
+    """
+    used = requests_per_second / most_requests_per_second(requests, step_s)
+    found = steady(requests, requests_per_second=requests_per_second, step_s=step_s)
+    if found is None:
+        return OpenLoop(utilisation=used)
+    slots, group, load, busy, step = found.slots, found.group, found.load, found.busy, found.step_s
+    rounds = requests.mean(requests.rounds)
+    others = requests_per_second * found.tpot_s * requests.mean(requests.prefill_s**2) / (1.0 - load) ** 2
+    beside = slots.variance_ratio * float(np.sum(slots.found_shares * (found.seen_s - step) ** 2)) / (1.0 - load) ** 2
+    points = lattice()
     kind = np.minimum(np.searchsorted(np.cumsum(requests.share), points[0], side="right"), len(requests.share) - 1)
     waits = np.where(points[1] < slots.waiting_share, 1.0 - points[1] / max(slots.waiting_share, TINY), 1.0)
     queued = -slots.wait_s * np.log(np.maximum(waits, TINY))
     joined = np.where(points[2] < busy, step + group.seconds_at(np.minimum(points[2] / busy, 1.0), step_s=step), 0.0)
     varies = beside + others / np.maximum(requests.rounds[kind], 1.0)
     longest = longest_tpot_s(requests, step_s=step_s)[kind]
-    each = np.minimum(gamma_at(points[3], mean=tpot_s, variance=varies, least=float(seen_s[0])), longest)
+    least = float(found.seen_s[0])
+    each = np.minimum(gamma_at(points[3], mean=found.tpot_s, variance=varies, least=least), longest)
     first = requests.first_s[kind] + queued + joined
     several = requests.rounds[kind] > 0
-    queue_s, iteration_s = slots.waiting_share * slots.wait_s, busy * (step + group.mean_s)
-    ttft_s = requests.mean(requests.first_s) + queue_s + iteration_s
     return OpenLoop(
         utilisation=used,
         running=slots.running,
@@ -155,12 +189,12 @@ def open_loop(
         prefill_load=load,
         step_s=step,
         own_s=requests.mean(requests.first_s),
-        stall_s=stall_s if rounds else 0.0,
-        queue_s=queue_s,
-        iteration_s=iteration_s,
-        ttft=latency(first, mean_s=ttft_s),
-        tpot=latency(each[several], mean_s=tpot_s) if rounds else None,
-        end_to_end=latency(first + requests.rounds[kind] * each, mean_s=ttft_s + rounds * tpot_s),
+        stall_s=found.stall_s if rounds else 0.0,
+        queue_s=slots.waiting_share * slots.wait_s,
+        iteration_s=busy * (step + group.mean_s),
+        ttft=latency(first, mean_s=found.ttft_s),
+        tpot=latency(each[several], mean_s=found.tpot_s) if rounds else None,
+        end_to_end=latency(first + requests.rounds[kind] * each, mean_s=found.ttft_s + rounds * found.tpot_s),
     )
 
 
