@@ -26,9 +26,9 @@ NEAR = Record(
         "mode": "infer",
         "engine": "vllm",
         "sequence": {"input": 1024, "output": 256},
-        "batch": 16,
-        "precision": ["bf16"],
-        "pin": {"gpu": "l4"},
+        "batch": 128,
+        "precision": ["fp8"],
+        "pin": {"gpu": "h100-sxm-80gb"},
     },
     quantities=(Quantity(rule="tpot", measured=0.05, unit="s"),),
 )

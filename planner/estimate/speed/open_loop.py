@@ -127,7 +127,7 @@ class Steady:
     seen_s: Floats
     """Decode step of an arrival that finds 0, 1, ... slots taken."""
     step_s: float
-    busy: float
+    busy_share: float
     """Share of the arrivals that find the engine at work."""
     load: float
     ttft_s: float
@@ -151,7 +151,7 @@ def steady(requests: Requests, *, requests_per_second: float, step_s: Floats) ->
         stall_s=stall_s,
         seen_s=seen_s,
         step_s=step,
-        busy=busy,
+        busy_share=busy,
         load=load,
         ttft_s=requests.mean(requests.first_s) + queue_s + iteration_s,
         tpot_s=(step + stall_s * bool(rounds) / max(rounds, 1.0)) / (1.0 - load),
@@ -167,7 +167,7 @@ def open_loop(requests: Requests, *, requests_per_second: float, step_s: Floats)
     found = steady(requests, requests_per_second=requests_per_second, step_s=step_s)
     if found is None:
         return OpenLoop(utilisation=used)
-    slots, group, load, busy, step = found.slots, found.group, found.load, found.busy, found.step_s
+    slots, group, load, busy, step = found.slots, found.group, found.load, found.busy_share, found.step_s
     rounds = requests.mean(requests.rounds)
     others = requests_per_second * found.tpot_s * requests.mean(requests.prefill_s**2) / (1.0 - load) ** 2
     beside = slots.variance_ratio * float(np.sum(slots.found_shares * (found.seen_s - step) ** 2)) / (1.0 - load) ** 2
