@@ -143,7 +143,7 @@ def _best(i: Instance, effort: Effort, start_from: Solution | None = None) -> So
         bound = value
         if x.takes:
             prefer_first(i, x, m)
-            best = _asked(m, x, best, replace(effort, deterministic_limit=TIES_LIMIT)) or best
+            best = _asked(m, x, best, replace(effort, deterministic_limit=TIES_LIMIT, simplifies_little=True)) or best
     elif pending[0] is not first:
         bound = value
     return _solution(i, x, best, status=status, bound=float(bound or 0), value=value)
