@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from validation.formats import UnsupportedError
 from validation.units import gib
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Cuda(Cpu):
         """Make the card look as if it had `emulate_bytes` of usable memory, where asked; starts the counting.
 
         A ballast takes what the smaller card does not have, so that free memory as the driver shows it is right, and
-        the allocator is capped besides. Raises ValueError where the card is smaller than that itself.
+        the allocator is capped besides. Raises UnsupportedError where the card is smaller than that itself.
         """
         said: dict[str, Any] = {}
         if emulate_bytes is not None:
@@ -129,7 +130,7 @@ class Cuda(Cpu):
         _, total = self._cuda.mem_get_info(gpu)
         surplus = (total - emulate_bytes) // BALLAST_STEP_BYTES * BALLAST_STEP_BYTES
         if surplus < 0:
-            raise ValueError(f"the card has {total} bytes, fewer than the {emulate_bytes} it should look like")
+            raise UnsupportedError(f"the card has {gib(total)}, less than the {gib(emulate_bytes)} it should look like")
         if surplus:
             before = int(self._cuda.memory_allocated(gpu))
             self._ballast[gpu] = torch.empty(surplus, dtype=torch.uint8, device=f"cuda:{gpu}")

@@ -8,6 +8,7 @@ a step's time is the median after two warm-up steps. Under torchrun the ranks sh
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -94,11 +95,11 @@ def _replay(trial: Trial, device: Cpu, world: ranks.World) -> dict[str, Any]:
         "step_s": timed,
         "parameters": sum(p.numel() for p in model.parameters()),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "loss": step.loss,
         **step.host(),
     }
-    if step.loss != step.loss:
-        return {"state": "garbage", "detail": "the loss is not a number", "details": details}
+    if not math.isfinite(step.loss):  # no number that JSON could hold either
+        return {"state": "garbage", "detail": f"the loss is {step.loss}", "details": details}
+    details["loss"] = step.loss
     step_s = world.highest(median_s(timed))
     tokens = step.sequences * world.size * trial.number("sequence_tokens")
     measured: dict[str, float | None] = {"step": step_s, "token_rate": tokens / step_s}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from validation.device import BusyError, Cpu, Cuda, device_of
+from validation.formats import UnsupportedError
 
 GIB = 2**30
 CONTEXT = GIB // 2
@@ -129,7 +130,7 @@ def test_every_stage_gets_its_ballast(card: Card) -> None:
 
 
 def test_no_card_is_made_larger_than_it_is(card: Card) -> None:
-    with pytest.raises(ValueError, match="fewer than"):
+    with pytest.raises(UnsupportedError, match=r"less than the 180\.00 GiB it should look like"):
         Cuda().prepare(emulate_bytes=180 * GIB)
 
 

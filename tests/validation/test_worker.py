@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 from dataclasses import replace
@@ -18,11 +19,11 @@ from validation.formats import pooled_bytes, quantised
 from validation.models import build, hf_config
 from validation.offload import layer_places
 from validation.optimizers import optimizer_of
-from validation.supervise import worker_command
+from validation.supervise import read_result, worker_command
 from validation.tiny import tiny, tiny_keys
-from validation.train import model_of
+from validation.train import Step, model_of
 from validation.trial import Trial
-from validation.worker import attempt
+from validation.worker import attempt, write_result
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries warn of what they deprecate
 
@@ -93,6 +94,12 @@ def test_an_encoder_answers_in_one_pass(tmp_path: Path) -> None:
 )
 def test_inference_with_a_small_or_distant_cache(config: dict[str, Any], tmp_path: Path) -> None:
     assert done(infer(**config), tmp_path)["details"]["step_s"]["count"] == 3
+
+
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_a_short_answer_stays_within_its_cache(tokens: int, tmp_path: Path) -> None:
+    steps = done(infer(options={"kv_layout": "static"}, output_tokens=tokens), tmp_path)["details"]["step_s"]
+    assert steps.get("count", 0) == tokens - 1
 
 
 def test_an_encoder_embeds_without_a_head_and_learns_with_a_classifier(tmp_path: Path) -> None:
@@ -189,6 +196,15 @@ def test_training_steps(options: dict[str, Any], config: dict[str, Any], tmp_pat
     result = done(train(options=options, **config), tmp_path)
     assert result["measured"]["step"] > 0
     assert 5.0 < result["details"]["loss"] < 8.0  # ln 512 = 6.2 for random tokens
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_a_verdict(loss: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Step, "loss", loss)
+    result = attempt(train(), kind="cpu", work=tmp_path)
+    assert result["state"] == "garbage"
+    write_result(tmp_path / "result.json", result)
+    assert read_result(tmp_path / "result.json") == result
 
 
 def test_static_bytes_are_weights_gradients_and_two_moments(tmp_path: Path) -> None:
