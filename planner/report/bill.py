@@ -46,7 +46,7 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
     return Bill(
         rows=rows,
         nodes=whole(num_nodes),
-        total_label=ngettext("Total: {n} node", "Total: {n} nodes", num_nodes).format(n=whole(num_nodes)),
+        total_label=_total_label(plan, num_nodes),
         terms=tuple(_terms(plan)),
         gpus=whole(totals.gpus if plan.periods and totals else sum(line.gpus for line in lines)),
         usd_per_hour=hourly.total if is_priced else UNKNOWN,
@@ -60,6 +60,16 @@ def bill_view(plan: Plan, gpu_names: Mapping[str, str]) -> Bill:
         if is_priced
         else (),
     )
+
+
+def _total_label(plan: Plan, num_nodes: int) -> str:
+    """What the last row is: over periods lines come and go, so that it is no sum."""
+    text = (
+        ngettext("{n} node at most; mean cost", "{n} nodes at most; mean cost", num_nodes)
+        if plan.periods
+        else ngettext("Total: {n} node", "Total: {n} nodes", num_nodes)
+    )
+    return text.format(n=whole(num_nodes))
 
 
 def idle_nodes(plan: Plan) -> int:

@@ -24,6 +24,7 @@ RULE_WORDS = {
     "ttft": marked("time to first token"),
     "step": marked("time of a step"),
 }
+UNPROVEN = {"memory": marked("memory"), "speed": marked("speed")}
 SAME = marked("the same configuration")
 ORIGINS = {"published": marked("published"), "measured": marked("measured"), "simulated": marked("simulated")}
 
@@ -84,5 +85,5 @@ def unproven_lines(plan: Plan) -> Iterator[str]:
     """What of each workload no device has measured."""
     for evidence in plan.evidence:
         if evidence.unproven:
-            what = listed([shown(text) for text in evidence.unproven])
+            what = listed([called(UNPROVEN, key) for key in evidence.unproven])
             yield _("{workload}: {what}").format(workload=shown(evidence.workload), what=what)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from planner.errors import InputError
 from planner.report.bidi import isolated
 from planner.report.language import ENGLISH, Language, _, ngettext, pgettext, speaking, spoken_now
-from planner.report.phrases import Foreign
+from planner.report.phrases import Foreign, sentence
 from planner.report.types import ReportView
 from planner.resources import data_folder
 
@@ -97,6 +97,7 @@ def _environment(folders: Sequence[Path], language: Language) -> Environment:
         extensions=["jinja2.ext.i18n"],
         finalize=None if language.code == ENGLISH else in_order,
     )
+    environment.filters["sentence"] = sentence
     environment.globals.update(gettext=_, ngettext=ngettext, pgettext=pgettext)
     return environment
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from planner.report.bidi import isolated
 from planner.report.language import _, speaking
 from planner.report.numbers import whole
+from planner.report.phrases import sentence
 from planner.report.types import ReportView
 
 MOST_ROWS = 20
@@ -62,7 +63,7 @@ def _markdown(view: ReportView) -> str:
     lines += [*(f"- {escaped(text)}" for text in view.outlook), ""] if view.outlook else []
     seen = [(e.workload, e.figure, e.measured, e.predicted, e.error, e.differs) for e in view.evidence]
     lines += _table([_("evidence for"), _("figure"), _("measured"), _("predicted"), _("error"), _("differs in")], seen)
-    lines += [f"- ⚠ {escaped(w)}" for w in view.warnings]
+    lines += [f"- ⚠ {escaped(sentence(w))}" for w in view.warnings]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -55,6 +55,22 @@ def foreign(text: str, longest: int = LONGEST_NAME) -> str:
     return untranslated(text, longest)
 
 
+def sentence(text: str) -> str:
+    """A sentence of a plan as it stands alone on a page: with a capital where it opens with a word, and a full stop.
+
+    Names and keys keep their case.
+
+    >>> sentence("the price of l4 (buy) is of low confidence"), sentence("periods: nothing changes.")
+    ('The price of l4 (buy) is of low confidence.', 'periods: nothing changes.')
+    """
+    if not text:
+        return text
+    opening = text.split(" ", 1)[0]
+    is_word = opening.isalpha() and any(_(phrase).split(" ", 1)[0] == opening for phrase in (*SENTENCES, *FRAGMENTS))
+    whole = (text[0].upper() + text[1:] if is_word else text) + ("" if text[-1] in ".!?…" else ".")
+    return Foreign(whole) if isinstance(text, Foreign) else whole
+
+
 def untranslated(text: str, longest: int = LONGEST_NAME) -> str:
     """A text from outside that is in no book, safe to print and marked as English on a page in another language."""
     safe = shown(text, longest)

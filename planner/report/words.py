@@ -88,6 +88,12 @@ CONFIG: Mapping[str, str] = MappingProxyType(
         "method": marked("Method"),
         "optimizer": marked("Optimizer"),
         "offload": marked("Offload"),
+        "accumulation": marked("Accumulation"),
+        "base_precision": marked("Base precision"),
+        "input_tokens": marked("Input tokens"),
+        "lora_rank": marked("LoRA rank"),
+        "output_tokens": marked("Output tokens"),
+        "sequence_tokens": marked("Sequence tokens"),
     }
 )
 """Keys of a configuration in reading order; any other key follows under its own name."""

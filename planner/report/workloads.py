@@ -408,7 +408,7 @@ def _placement(p: Placement) -> PlacementRow:
     return PlacementRow(
         offer=shown(p.offer),
         node=shown(p.node),
-        gpu=shown(p.gpu),
+        gpu=shown(p.gpu_name or p.gpu),
         replicas=whole(p.replicas),
         gpus_per_replica=whole(p.gpus_per_replica),
         nodes_per_replica=whole(p.nodes_per_replica),
