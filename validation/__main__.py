@@ -19,7 +19,7 @@ from validation.summary import FILE_NAME, table, write_summary
 from validation.trial import TrialError
 
 DEFAULT_OUT = Path("validation-out")
-DONE, MISMATCH, BAD_INPUT = 0, 1, 2
+DONE, MISMATCH, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m validation",
         description="Replay a plan's chosen configuration and write measured beside predicted.",
-        epilog="Exit codes: 0 every figure within its interval or unproven; 1 a mismatch; 2 bad input.",
+        epilog="Exit codes: 0 every figure within its interval or unproven; 1 a mismatch; 2 bad input; 130 stopped.",
     )
     made.add_argument("plan", nargs="?", type=Path, help="plan.json, its folder, or a suite's JSON")
     made.add_argument("-o", "--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="folder for records")
@@ -59,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TrialError, RecordError) as err:
         print(f"validation: {err}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        say("stopped; what was measured is kept: run again to go on")
+        return STOPPED
 
 
 def run(asked: argparse.Namespace, *, command: str) -> int:

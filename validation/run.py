@@ -22,6 +22,7 @@ from typing import Any
 
 from validation import card as cards_module
 from validation import engines
+from validation.alone import held, stopped_by_signals
 from validation.card import SETTLE_POLL_S, SETTLE_S, Card, Sampler, busy
 from validation.compare import failures, is_planned_gpu, record_of_trial
 from validation.duration import planned_s
@@ -117,8 +118,16 @@ def part_of(trials: Sequence[Trial], part: str | None) -> list[Trial]:
 
 
 def run_trials(trials: Sequence[Trial], settings: Settings) -> list[Record]:
-    """Run what is left of the trials; returns the records, those found included."""
+    """Run what is left of the trials; returns the records, those found included.
+
+    Raises RecordError where there is no such device, and for a folder that cannot be written or that another run uses.
+    """
     machine = machine_of(settings.device)
+    with held(settings.out), stopped_by_signals():
+        return _run(trials, settings, machine)
+
+
+def _run(trials: Sequence[Trial], settings: Settings, machine: Machine) -> list[Record]:
     known = {} if settings.again else known_records(settings.out / machine.folder)
     todo = [prepared(trial, machine, settings) for trial in trials]
     records = [known[t.id] for t in todo if is_done(t, known)]
