@@ -152,6 +152,9 @@ def _muon(params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Muon for matrices; everything else gets AdamW, as its authors advise. One object steps both."""
     import torch
 
+    if not hasattr(torch.optim, "Muon"):
+        raise UnsupportedError(f"optimizer muon needs torch 2.9 or later; this is {torch.__version__}")
+
     class Both(torch.optim.Optimizer):
         """Two optimizers as one."""
 

@@ -97,11 +97,16 @@ def sharded(model: nn.Module, trial: Trial, world: World, device: Cpu) -> nn.Mod
 def _fully_sharded(model: nn.Module, trial: Trial, *, device: str, size: int) -> nn.Module:
     """The model, built without memory, in shards that every rank fills with random weights for itself.
 
-    A share of the layers, the last ones, lies in host memory; everything does where all of it is to.
+    A share of the layers, the last ones, lies in host memory; everything does where all of it is to. Raises
+    UnsupportedError where torch is too old.
     """
     import torch
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+
+    try:
+        from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+    except ImportError as err:
+        raise UnsupportedError(f"FSDP2 needs torch 2.6 or later: {err}") from None
 
     share = trial.share("params_cpu")
     mixed = trial.text("precision", "bf16-mixed") == "bf16-mixed"

@@ -198,6 +198,13 @@ def test_training_steps(options: dict[str, Any], config: dict[str, Any], tmp_pat
     assert 5.0 < result["details"]["loss"] < 8.0  # ln 512 = 6.2 for random tokens
 
 
+def test_an_optimizer_that_torch_does_not_have_yet_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    result = attempt(train(optimizer="muon"), kind="cpu", work=tmp_path)
+    assert result["state"] == "unsupported"
+    assert "torch 2.9" in result["detail"]
+
+
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_a_verdict(loss: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Step, "loss", loss)
