@@ -181,6 +181,8 @@ class WorkloadView:
     status_word: str
     bound_by: str
     speed: tuple[Pair, ...]
+    speed_note: str
+    """Which figures users see and which are those of a full batch; empty where only one kind is there."""
     config: tuple[Pair, ...]
     money: tuple[Pair, ...]
     price: str

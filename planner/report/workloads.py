@@ -82,6 +82,7 @@ def workload_view(workload: WorkloadPlan, *, index: int, headroom: float) -> Wor
         status_word=_status_word(targets, status),
         bound_by=bound_by(workload.performance.bound_by),
         speed=speed_pairs(workload),
+        speed_note=_speed_note(workload.performance),
         config=config_pairs(workload.config),
         money=money_pairs(workload),
         price=price_text(workload),
@@ -217,6 +218,15 @@ def speed_pairs(workload: WorkloadEstimate) -> tuple[Pair, ...]:
     if p.mfu is not None:
         pairs.append(Pair(label=_("Share of peak arithmetic (MFU)"), value=percent(p.mfu, 1)))
     return (*pairs, *arrival_pairs(p))
+
+
+def _speed_note(p: PerformanceDocument) -> str:
+    if p.open_loop is None:
+        return ""
+    return _(
+        "Figures at {rate} requests/s are what users see; the others are those of a full batch, the most that the "
+        "replicas can do."
+    ).format(rate=figure(p.open_loop.requests_per_second))
 
 
 def arrival_pairs(p: PerformanceDocument) -> Iterator[Pair]:
