@@ -39,7 +39,8 @@ def _markdown(view: ReportView) -> str:
     lines = [f"## {escaped(view.masthead.title)}", "", f"**{view.status_word}.** {escaped(view.decision)}", ""]
     if view.figures:
         lines += _table(
-            ["", ""], [(f.label, f"{f.value} {f.unit} {f'({f.note})' if f.note else ''}") for f in view.figures]
+            ["", ""],
+            [(f.label, " ".join(filter(None, (f.value, f.unit, f.note and f"({f.note})")))) for f in view.figures],
         )
     if view.infeasible is not None:
         conflict = [(c.where, c.limit, c.value, c.text) for c in view.infeasible.conflict]
